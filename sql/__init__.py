@@ -1,0 +1,1 @@
+"""The lake as a database: table contract, DuckDB catalog, macros, analyses, data checks."""

@@ -1,0 +1,36 @@
+-- What do adversarial examples look like beside their originals: a small fixed sample of pairs.
+--
+-- Inputs: adversarials, images, predictions
+-- Grain: one row per sampled pair: for each attack up to 10 successes, one a label (see sampled_pairs)
+-- Paper: Fig. 3
+-- Columns:
+--   predicted_original [class]: class of the original's largest logit
+--   original_pixels [grey level]: values 0..255, order height, width, channel
+--   adversarial_pixels [1 = white]: the delivered image in [0, 1], same order
+with
+
+sampled as (
+    select * from sampled_pairs
+)
+
+select
+    sampled.dataset,
+    sampled.model,
+    sampled.attack,
+    sampled.image_id,
+    sampled.label,
+    sampled.target,
+    predictions.predicted as predicted_original,
+    images.pixels as original_pixels,
+    adversarials.pixels as adversarial_pixels,
+    adversarials.target_probability,
+    adversarials.l2,
+    adversarials.linf,
+    images.height,
+    images.width,
+    images.channels
+from sampled
+inner join adversarials using (dataset, model, attack, target, image_id)
+inner join images using (dataset, image_id)
+left join predictions using (dataset, model, image_id)
+order by sampled.dataset, sampled.model, sampled.attack, sampled.place

@@ -1,0 +1,98 @@
+-- How far do the top components move in rank between the original and the adversarial map?
+--
+-- Inputs: relevance, adversarials (through band_shift_counts: successful pairs of which both maps are ok)
+-- Grain: one row per dataset, model, method, attack, band pair and level; none where no component stays
+-- Paper: text beside Figs. 7 to 9
+-- Columns:
+--   original_band: band of the original map: most relevant, 1 %, 10 %
+--   adversarial_band: band of the adversarial map
+--   components: components of the original's band that are also in the adversarial band, over all pairs
+--   level: level of the quantile
+--   abs_shift [rank]: the quantile of |rank shift|, linear interpolation between order statistics
+--   mean_shift [rank]: mean rank shift, positive = moved down (the same on every level)
+--   share_unmoved [share]: components of rank shift 0 (the same on every level)
+with
+
+-- materialized: it stands for hundreds of millions of rows, and is read more than once
+shifts as materialized (
+    select * from band_shift_counts
+),
+
+distances as (
+    select
+        dataset,
+        model,
+        method,
+        attack,
+        position,
+        original_band,
+        adversarial_band,
+        abs(shift) as distance,
+        sum(components) as components
+    from shifts
+    group by all
+),
+
+cumulated as (
+    select
+        *,
+        sum(components) over (
+            partition by dataset, model, method, attack, position
+            order by distance
+        ) as up_to_here
+    from distances
+),
+
+totals as (
+    select
+        dataset,
+        model,
+        method,
+        attack,
+        position,
+        sum(components)::bigint as total,
+        sum(shift * components) / total as mean_shift,
+        coalesce(sum(components) filter (where shift = 0), 0) / total as share_unmoved
+    from shifts
+    group by all
+),
+
+levels as (
+    select unnest(shift_levels()) as level
+),
+
+-- The order statistics on either side of the place level * (total - 1), both counted from 0.
+places as (
+    select
+        *,
+        level * (total - 1) as place
+    from totals
+    cross join levels
+),
+
+neighbours as (
+    select
+        places.*,
+        cumulated.original_band,
+        cumulated.adversarial_band,
+        min(cumulated.distance) filter (where cumulated.up_to_here > floor(places.place)) as lower,
+        min(cumulated.distance) filter (where cumulated.up_to_here > ceil(places.place)) as upper
+    from places
+    inner join cumulated using (dataset, model, method, attack, position)
+    group by all
+)
+
+select
+    dataset,
+    model,
+    method,
+    attack,
+    original_band,
+    adversarial_band,
+    total as components,
+    level,
+    lower + (upper - lower) * (place - floor(place)) as abs_shift,
+    mean_shift,
+    share_unmoved
+from neighbours
+order by dataset, model, method, attack, position, level

@@ -1,0 +1,228 @@
+"""The lake as a DuckDB database: one view per table, the macros, and every analysis as a view.
+
+with open_lake("./lake") as lake:
+    lake.query("select method, count(*) from relevance group by method")
+    lake.analyse("topk_overlap")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from sql import package
+from sql.guard import LakeError, lake_error, require_reading
+from sql.package import Analysis, analyses
+from sql.schema import connect, create_contract, data_dictionary, duckdb_type, literal, quoted
+from sql.storage import Storage
+from sql.tables import TABLES, Table
+
+if TYPE_CHECKING:
+    import polars
+    import pyarrow
+
+__all__ = ["Analysis", "LakeDatabase", "LakeError", "Scope", "analyses", "data_dictionary", "open_lake"]
+
+FILES = "[!.]*.parquet"
+"""Files of a lake; names that start with a dot are half written."""
+
+Parameters = Sequence[Any] | Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The part of a lake that the views show: one dataset and model, some attacks and methods."""
+
+    dataset: str
+    model: str
+    attacks: tuple[str, ...]
+    methods: tuple[str, ...]
+
+    def condition(self, table: Table) -> str:
+        """SQL condition that rows of `table` in scope fulfil."""
+        allowed = {
+            "dataset": (self.dataset,),
+            "model": (self.model,),
+            "attack": self.attacks,
+            "method": self.methods,
+            "subject": ("original", *self.attacks),
+        }
+        ids = [key.name for key in table.keys] or [table.columns[0].name]
+        return " and ".join(_is_in(name, allowed[name]) for name in ids if name in allowed) or "true"
+
+
+def open_lake(
+    url: str = "./lake",
+    *,
+    scope: Scope | None = None,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+) -> LakeDatabase:
+    """Open the lake at `url` for reading.
+
+    `url` is a folder, or a bucket such as s3://bucket/prefix (through fsspec). With a `scope` the views
+    show only its part of the lake. `memory_limit` (such as "4GB") and `threads` are DuckDB's.
+    Raises LakeError where there is no lake or a file is damaged.
+    """
+    return LakeDatabase(url, scope=scope, memory_limit=memory_limit, threads=threads)
+
+
+class LakeDatabase:
+    """A lake opened in DuckDB; a context manager.
+
+    Views: one per table with its partition keys as columns, one per analysis, `results.<analysis>` for
+    each stored result, and `published_figures`. Nothing outside the lake can be read, nothing written.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        scope: Scope | None = None,
+        memory_limit: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.scope = scope
+        self._storage = Storage(url)
+        self.url = self._storage.root
+        self.connection = connect(memory_limit, threads)
+        try:
+            create_contract(self.connection)
+            self._storage.require_lake()
+            self._storage.register(self.connection)
+            for table in TABLES.values():
+                self._show_table(table)
+            self._show_results()
+            self._lock()
+        except duckdb.Error as error:
+            self.close()
+            raise lake_error(error, self._find_damaged) from None
+        except LakeError:
+            self.close()
+            raise
+
+    def __enter__(self) -> LakeDatabase:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the database; the lake itself is not touched."""
+        self.connection.close()
+
+    def query(self, sql: str, parameters: Parameters = None) -> polars.DataFrame:
+        """Rows of one statement that reads (SELECT, WITH, FROM, DESCRIBE, SHOW, SUMMARIZE, EXPLAIN).
+
+        `parameters` fill `?` or `$name`. Raises LakeError for any other statement, for a mistake in the
+        SQL (with DuckDB's own message), and for a damaged file (with its name).
+        """
+        import polars
+
+        frame = polars.from_arrow(self.arrow(sql, parameters))
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def arrow(self, sql: str, parameters: Parameters = None) -> pyarrow.Table:
+        """The same as `query`, as an Arrow table."""
+        # A cursor of its own, because a result left unread on self.connection blocks that connection.
+        with self.connection.cursor() as cursor:
+            require_reading(cursor, sql)
+            try:
+                return cursor.sql(sql, params=parameters).to_arrow_table()
+            except duckdb.Error as error:
+                raise lake_error(error, self._find_damaged) from None
+
+    def analyse(self, name: str) -> polars.DataFrame:
+        """Result of sql/analyses/<name>.sql over the lake, or over the scope that it was opened with."""
+        if name not in analyses():
+            raise LakeError(f"there is no analysis {name!r}; there are {', '.join(analyses())}")
+        return self.query(f"select * from {quoted(name)}")
+
+    def check(self) -> polars.DataFrame:
+        """Run every data check: columns check, title, violations (rows that are wrong), first (one of them).
+
+        A sound lake has no violations. The checks read every map, which takes minutes on a full study.
+        """
+        import polars
+
+        rows = []
+        for name, check in package.checks().items():
+            count_and_first = "select count(*), first(to_json(wrong))::varchar"
+            found = self.query(f"{count_and_first} from ({check.sql}) as wrong").row(0)
+            rows.append((name, check.title, *found))
+        text, number = polars.String, polars.Int64
+        columns = {"check": text, "title": text, "violations": number, "first": text}
+        return polars.DataFrame(rows, schema=columns, orient="row")
+
+    def _show_table(self, table: Table) -> None:
+        """Replace the table's empty view by one over its files, if it has any."""
+        scans = list(self._scans(table))
+        if not scans:
+            return
+        condition = self.scope.condition(table) if self.scope else "true"
+        columns = ", ".join(quoted(c.name) for c in table.keys + table.columns)
+        selects = [f"select {columns} from {scan} where {condition}" for scan in scans]
+        try:
+            self.connection.execute(
+                f"create or replace view {quoted(table.name)} as {' union all '.join(selects)}"
+            )
+        except duckdb.BinderException as error:
+            raise LakeError(
+                f"{self.url}/{table.name} holds a file without the columns of the table {table.name!r}; "
+                f"delete files that are not this lake's, or write the table anew ({error})"
+            ) from None
+
+    def _scans(self, table: Table) -> Iterable[str]:
+        """One read_parquet for each folder of files that share a schema.
+
+        Vectors of different datasets may differ in type (ranks are uint16 or uint32), so every dataset
+        is read by itself.
+        """
+        if not table.keys:
+            pattern = f"{table.name}/{FILES}"
+            if self._storage.has(pattern):
+                yield f"read_parquet({literal(self._storage.glob_url(pattern))}, hive_partitioning = false)"
+            return
+        types = ", ".join(f"{quoted(key.name)}: {duckdb_type(key.type)}" for key in table.keys)
+        files_of_dataset = "/".join([*(f"{key.name}=*" for key in table.keys[1:]), FILES])
+        for folder in self._storage.folders(f"{table.name}/dataset=*"):
+            if self.scope and folder != f"dataset={self.scope.dataset}":
+                continue
+            within = f"{table.name}/{folder}"
+            if self._storage.has(files_of_dataset, under=within):
+                files = self._storage.glob_url(files_of_dataset, under=within)
+                yield f"read_parquet({literal(files)}, hive_partitioning = true, hive_types = {{{types}}})"
+
+    def _show_results(self) -> None:
+        for name in self._storage.folders("results/*"):
+            if self._storage.has(FILES, under=f"results/{name}"):
+                files = literal(self._storage.glob_url(FILES, under=f"results/{name}"))
+                self.connection.execute(
+                    f"create view results.{quoted(name)} as select * from "
+                    f"read_parquet({files}, union_by_name = true, hive_partitioning = false)"
+                )
+
+    def _lock(self) -> None:
+        # DuckDB compares the text of a path, and that of a glob pattern as well.
+        roots = {self.url, self._storage.pattern_root}
+        allowed = ", ".join(literal(root + "/") for root in sorted(roots))
+        self.connection.execute(f"set allowed_directories = [{allowed}]")
+        self.connection.execute("set enable_external_access = false")
+        self.connection.execute("set lock_configuration = true")
+
+    def _find_damaged(self) -> str | None:
+        return self._storage.find_damaged()
+
+
+def _is_in(column: str, values: tuple[str, ...]) -> str:
+    return f"{quoted(column)} in ({', '.join(map(literal, values))})" if values else "false"

@@ -1,0 +1,120 @@
+"""What a user's SQL may do, and what its failures are called.
+
+DuckDB's `enable_external_access = false` keeps statements inside the lake's folder, but COPY and ATTACH
+may still write there. So only statements that read are let through, judged by DuckDB's own parser: one
+statement of type SELECT (DESCRIBE, SHOW, SUMMARIZE, VALUES, FROM and WITH are such) or EXPLAIN of one.
+The type alone is not enough: a WITH clause may hold COPY or INSERT, and `explain analyze` runs what it
+explains.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import duckdb
+
+READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+"""Nodes of a parsed query that only read; others (COPY_QUERY_NODE, INSERT_QUERY_NODE, ...) write."""
+
+HIDDEN_SQL = {"json_execute_serialized_sql"}
+"""Functions that run a statement which the parser does not see."""
+
+DAMAGE = re.compile(
+    r"magic bytes|too small to be a Parquet|Failed to read file|corrupt|TProtocol|decompress", re.IGNORECASE
+)
+"""What DuckDB says of a damaged Parquet file."""
+
+
+class LakeError(ValueError):
+    """A lake, a file in it or a statement that cannot be used; says what, where, and what to do."""
+
+
+def require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise LakeError unless `sql` is exactly one statement that only reads."""
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise LakeError(f"SQL: {_message(error)}") from None
+    if len(statements) != 1:
+        count = "no statement" if not statements else f"{len(statements)} statements"
+        raise LakeError(f"SQL: {count} given; give exactly one SELECT")
+    kind = statements[0].type
+    if kind == duckdb.StatementType.EXPLAIN:
+        sql = _explained(connection, sql)
+    elif kind == duckdb.StatementType.MULTI:
+        raise LakeError("SQL: PIVOT needs its values named here: pivot ... on column in (value, ...)")
+    elif kind != duckdb.StatementType.SELECT:
+        raise LakeError(
+            f"SQL: {kind.name} is refused, the lake is read only; use SELECT, DESCRIBE or EXPLAIN"
+        )
+    _require_reading_tree(connection, sql)
+
+
+def _explained(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The statement behind `explain`, `explain analyze` or `explain (options)`."""
+    tokens = [start for start, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
+    for start in tokens[1:]:
+        try:
+            statements = connection.extract_statements(sql[start:])
+        except duckdb.Error:
+            continue
+        if len(statements) == 1 and _is_option(sql[tokens[1] : start]):
+            return sql[start:]
+    raise LakeError("SQL: EXPLAIN is allowed of SELECT statements only")
+
+
+def _is_option(text: str) -> bool:
+    bare = re.sub(r"/\*.*?\*/|--[^\n]*", " ", text, flags=re.DOTALL).strip().lower()
+    return bare in ("", "analyze", "verbose") or re.fullmatch(r"\([\w\s,]*\)", bare) is not None
+
+
+def _require_reading_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    [(serialized,)] = connection.execute("select json_serialize_sql($1)", [sql]).fetchall()
+    tree = json.loads(serialized)
+    if tree["error"]:
+        raise LakeError(f"SQL: only statements that read are allowed ({tree['error_message']})")
+    for node in _nodes(tree["statements"]):
+        kind = str(node.get("type", ""))
+        if kind.endswith("_NODE") and kind not in READING_NODES:
+            verb = kind.removesuffix("_NODE").removesuffix("_QUERY").replace("_", " ")
+            raise LakeError(f"SQL: {verb} inside the statement is refused; the lake is read only")
+        if str(node.get("function_name", "")).lower() in HIDDEN_SQL:
+            raise LakeError(f"SQL: {node['function_name']} is refused; write the statement itself")
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(tree, dict):
+        yield tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for branch in tree:
+            yield from _nodes(branch)
+
+
+def lake_error(error: duckdb.Error, find_damaged: Callable[[], str | None]) -> LakeError:
+    """What a failure of DuckDB means to a user: a damaged file, or a statement with a mistake.
+
+    `find_damaged` looks for a damaged file in the lake; it is asked only where DuckDB does not name it.
+    """
+    message = _message(error)
+    if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
+        return LakeError(f"SQL: {message}")
+    # DuckDB raises its bare base class where it trips over bytes inside a file.
+    if type(error) is duckdb.Error or DAMAGE.search(message):
+        named = re.search(r"[\"']([^\"'\n]*\.parquet)[\"']", message)
+        path = named.group(1) if named else find_damaged()
+        if path:
+            return damaged(path, message)
+    return LakeError(f"DuckDB: {message}")
+
+
+def damaged(path: str, reason: str) -> LakeError:
+    """The error for a Parquet file that cannot be read."""
+    return LakeError(f"{path} is damaged; delete it and run the study again, which writes it anew ({reason})")
+
+
+def _message(error: duckdb.Error) -> str:
+    return str(error).strip()

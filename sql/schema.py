@@ -1,0 +1,124 @@
+"""What every lake looks like in DuckDB, before any file is read: macros, empty tables, analyses over them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from graphlib import TopologicalSorter
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from sql import package
+from sql.guard import LakeError
+from sql.package import analyses
+from sql.tables import TABLES
+
+if TYPE_CHECKING:
+    import polars
+
+DUCKDB_TYPES = {
+    "string": "varchar",
+    "bool": "boolean",
+    "int32": "integer",
+    "int64": "bigint",
+    "uint8": "utinyint",
+    "float32": "float",
+    "float64": "double",
+    "rank": "usmallint",
+    "timestamp": "timestamp",
+}
+
+
+def data_dictionary() -> polars.DataFrame:
+    """Every column of every table and analysis: table, column, type (DuckDB's), unit, meaning."""
+    import polars
+
+    from_tables = {c.name: c for table in reversed(TABLES.values()) for c in table.keys + table.columns}
+    rows = []
+    for table in TABLES.values():
+        for column in table.keys + table.columns:
+            rows.append((table.name, column.name, duckdb_type(column.type), column.unit, column.meaning))
+    connection = connect(None, None)
+    create_contract(connection)
+    for name, analysis in analyses().items():
+        for column, kind in connection.execute(
+            "select column_name, lower(data_type) from duckdb_columns() "
+            "where table_name = ? order by column_index",
+            [name],
+        ).fetchall():
+            unit, meaning = analysis.columns.get(column, ("", ""))
+            if not meaning and column in from_tables:
+                unit, meaning = from_tables[column].unit, from_tables[column].meaning
+            rows.append((name, column, kind, unit, meaning))
+    connection.close()
+    return polars.DataFrame(rows, schema=["table", "column", "type", "unit", "meaning"], orient="row")
+
+
+def connect(memory_limit: str | None, threads: int | None) -> duckdb.DuckDBPyConnection:
+    """An empty DuckDB in memory."""
+    config: dict[str, Any] = {
+        # A name in a user's SQL must not find a variable of the calling program.
+        "python_enable_replacements": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "temp_directory": os.path.join(tempfile.gettempdir(), f"relevance-lake-{os.getpid()}"),
+    }
+    if memory_limit is not None:
+        config["memory_limit"] = memory_limit
+    if threads is not None:
+        config["threads"] = threads
+    try:
+        return duckdb.connect(config=config)
+    except duckdb.Error as error:
+        limits = f"memory_limit={memory_limit!r}, threads={threads!r}"
+        raise LakeError(f"DuckDB refuses {limits}: {error}") from None
+
+
+def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create macros, empty tables as the contract has them, and every analysis over these.
+
+    DuckDB binds a view when it is created. Bound over empty views that cost nothing to scan, all analyses
+    are ready in milliseconds; `create or replace` then puts the files under them.
+    """
+    for script in package.macros():
+        connection.execute(script)
+    for table in TABLES.values():
+        nulls = ", ".join(
+            f"null::{duckdb_type(c.type)} as {quoted(c.name)}" for c in table.keys + table.columns
+        )
+        connection.execute(f"create view {quoted(table.name)} as select {nulls} where false")
+    _create_published_figures(connection)
+    views = package.shared_views() | analyses()
+    uses = {name: views.keys() & view.sources - {name} for name, view in views.items()}
+    for name in TopologicalSorter(uses).static_order():
+        connection.execute(f"create view {quoted(name)} as {views[name].sql}")
+    connection.execute("create schema results")
+
+
+def _create_published_figures(connection: duckdb.DuckDBPyConnection) -> None:
+    header, *rows = csv.reader(io.StringIO(package.published_figures()))
+    types = {"level": "double", "value": "double"}
+    columns = ", ".join(f"nullif({name}, '')::{types.get(name, 'varchar')} as {name}" for name in header)
+    values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in rows)
+    connection.execute(
+        f"create view published_figures as select {columns} from (values {values}) as t ({', '.join(header)})"
+    )
+
+
+def duckdb_type(contract: str) -> str:
+    """DuckDB's type for a type of the table contract."""
+    base, bracket, _ = contract.partition("[")
+    return DUCKDB_TYPES[base] + ("[]" if bracket and base != "timestamp" else "")
+
+
+def quoted(name: str) -> str:
+    """`name` as a SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """`text` as a SQL string."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,218 @@
+"""The table contract of the lake: names, columns, Arrow types, partition keys.
+
+The writer and the catalog both read this module and nothing else says what a table holds. Vector
+types carry a length that the data decides: `n` is the number of components of an image, `k` the
+number of classes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SHARD = 1_000
+"""A partition file holds rows of this many consecutive image ids."""
+
+ROW_GROUP = 2_048
+"""Rows of a Parquet row group: 25 MB of 3072-value vectors, measured best for scans on 2 cores."""
+
+NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""Hive's name for the partition whose key is null."""
+
+ID_PATTERN = re.compile(r"[a-z0-9.-]+")
+"""What an id that becomes part of a path may look like."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `type` is an Arrow type name, with `[n]`, `[k]` or `[]` behind it for vectors."""
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table; `keys` are Hive partition keys (types string or int32), `columns` stand in the files.
+
+    A table without keys has one file per row, named by its first column.
+    """
+
+    name: str
+    grain: str
+    keys: tuple[Column, ...]
+    columns: tuple[Column, ...]
+
+    def arrow_schema(self, components: int = 0, classes: int = 0) -> pa.Schema:
+        """Schema of the table's files, vectors of `components` (n) and `classes` (k) values."""
+        return pa.schema([pa.field(c.name, arrow_type(c.type, components, classes)) for c in self.columns])
+
+
+TIMESTAMP = "timestamp[ms]"
+
+
+def arrow_type(name: str, components: int = 0, classes: int = 0) -> pa.DataType:
+    """Arrow type of a contract type; 0 for a length gives a list of any length."""
+    if name == TIMESTAMP:
+        return pa.timestamp("ms")
+    base, _, length = name.partition("[")
+    if base == "rank":
+        base = "uint16" if components <= 65_536 else "uint32"
+    scalar = pa.type_for_alias(base)
+    if not length:
+        return scalar
+    item = pa.field("element", scalar)
+    size = {"n]": components, "k]": classes, "]": 0}[length]
+    return pa.list_(item, size) if size else pa.list_(item)
+
+
+DATASET = Column("dataset", "string", "", "data and split, e.g. cifar10-test")
+MODEL = Column("model", "string", "", "classifier")
+ATTACK = Column("attack", "string", "", "attack that made the adversarial example")
+TARGET = Column("target", "int32", "class", "class that the attack aimed at")
+IMAGE_ID = Column("image_id", "int32", "", "index of the image in its dataset")
+LABEL = Column("label", "int32", "class", "true class")
+LOGITS = Column("logits", "float32[k]", "", "pre-softmax outputs of the classifier")
+
+IMAGES = Table(
+    "images", "one row per image", (DATASET,),
+    (
+        IMAGE_ID, LABEL,
+        Column("height", "int32", "pixel", "rows"),
+        Column("width", "int32", "pixel", "columns"),
+        Column("channels", "int32", "", "colour channels"),
+        Column("pixels", "uint8[n]", "grey level", "values 0..255, index (y * width + x) * channels + channel"),
+    ),
+)  # fmt: skip
+
+PREDICTIONS = Table(
+    "predictions", "one row per image and model", (DATASET, MODEL),
+    (
+        IMAGE_ID, LABEL,
+        Column("predicted", "int32", "class", "class of the largest logit"),
+        Column("correct", "bool", "", "predicted = label"),
+        LOGITS,
+    ),
+)  # fmt: skip
+
+ADVERSARIALS = Table(
+    "adversarials", "one row per attacked pair (image, target), failures included",
+    (DATASET, MODEL, ATTACK, TARGET),
+    (
+        IMAGE_ID, LABEL,
+        Column("status", "string", "", "success, failed (pixels = best attempt) or already_target"),
+        Column("pixels", "float32[n]", "1 = white", "the delivered image in [0, 1], same order as images.pixels"),
+        LOGITS,
+        Column("target_probability", "float32", "", "softmax probability of the target on the delivered image"),
+        Column("l1", "float32", "1 = white", "sum of |change| over components"),
+        Column("l2", "float32", "1 = white", "Euclidean norm of the change"),
+        Column("linf", "float32", "1 = white", "largest |change| of a component"),
+        Column("c", "float32", "", "weight of the cross-entropy at the delivered image"),
+        Column("iterations", "int32", "", "optimiser iterations, all values of c together"),
+        Column("gradient_calls", "int32", "", "evaluations of loss and gradient"),
+        Column("forward_calls", "int32", "", "evaluations of the network without gradient"),
+    ),
+)  # fmt: skip
+
+RELEVANCE = Table(
+    "relevance", "one row per relevance map",
+    (
+        DATASET, MODEL,
+        Column("method", "string", "", "attribution method with its parameters"),
+        Column("subject", "string", "", "whose map: original, or an attack's id"),
+        Column("explains", "string", "", "the class explained: label or target"),
+        Column("target", "int32", "class", "target of the pair; null for an original explained for its label"),
+    ),
+    (
+        IMAGE_ID, LABEL,
+        Column("explained_class", "int32", "class", "class whose logit starts the propagation"),
+        Column("start", "float32", "", "that logit"),
+        Column("scale", "float32", "", "largest |relevance| before division; 0 for a zero map"),
+        Column("status", "string", "", "ok, zero or non_finite; only ok maps enter statistics"),
+        Column("ties_at_31", "int32", "", "other components that share the value at the 31st place; null unless ok"),
+        Column("ties_at_307", "int32", "", "the same at the 307th place"),
+        Column("relevance", "float32[n]", "scale", "the map divided by its largest |value|, same order as pixels"),
+        Column("rank", "rank[n]", "", "place of each component, 0 = most relevant, ties by component; null unless ok"),
+    ),
+)  # fmt: skip
+
+DATASETS = Table(
+    "datasets", "one row per dataset", (),
+    (
+        DATASET,
+        Column("source", "string", "", "cifar10-samples, cifar10 or folder"),
+        Column("split", "string", "", "train, test or empty"),
+        Column("images", "int32", "", "number of images"),
+        Column("classes", "string[]", "", "class names, in order"),
+        Column("fingerprint", "string", "sha256", "of pixels and labels"),
+    ),
+)  # fmt: skip
+
+MODELS = Table(
+    "models", "one row per model", (),
+    (
+        MODEL,
+        Column("sha256", "string", "sha256", "of the model file"),
+        Column("parameters", "int64", "", "number of weights"),
+        Column("input_shape", "int32[]", "", "height, width, channels"),
+        Column("classes", "int32", "", "number of classes"),
+        Column("layers", "string", "", "the layers, in short"),
+    ),
+)  # fmt: skip
+
+ATTACKS = Table(
+    "attacks", "one row per attack", (),
+    (
+        ATTACK,
+        Column("algorithm", "string", "", "lbfgs"),
+        Column("targeted", "bool", "", "whether it aims at a class"),
+        Column("distance", "string", "", "mse or mae: mean over components, in units of the box"),
+        Column("confidence", "float64", "", "target probability that a success must reach (0: just the arg max)"),
+        Column("logits", "string", "", "true, or softmax (the softmax output taken for logits)"),
+        Column("quantise", "string", "", "none, round or floor: how the delivered image is made 8-bit"),
+        Column("initial_c", "float64", "", "first weight of the cross-entropy"),
+        Column("growth", "float64", "", "factor on c while the attack fails"),
+        Column("bisections", "int32", "", "bisections of log c after the first success"),
+        Column("history", "int32", "", "L-BFGS corrections kept"),
+        Column("max_iterations", "int32", "", "optimiser iterations for one value of c"),
+        Column("max_gradient_calls", "int32", "", "budget of a pair"),
+        Column("version", "int32", "", "numerics version of the attack's code"),
+    ),
+)  # fmt: skip
+
+METHODS = Table(
+    "methods", "one row per method", (),
+    (
+        Column("method", "string", "", "attribution method with its parameters"),
+        Column("family", "string", "", "lrp-0, lrp-epsilon, lrp-alpha-beta"),
+        Column("convention", "string", "", "canonical or published: how BatchNorm, pooling, bias, stabilisers count"),
+        Column("epsilon", "float64", "", "stabiliser of the epsilon rule; null for others"),
+        Column("alpha", "float64", "", "weight of the positive contributions; null for others"),
+        Column("beta", "float64", "", "weight of the negative contributions, 1 - alpha; null for others"),
+        Column("version", "int32", "", "numerics version of the method's code"),
+    ),
+)  # fmt: skip
+
+RUNS = Table(
+    "runs", "one row per run of a command that writes", (),
+    (
+        Column("run", "string", "", "time of start and a random part"),
+        Column("study", "string", "", "the study"),
+        Column("command", "string", "", "what ran"),
+        Column("started", "timestamp[ms]", "UTC", "start"),
+        Column("seconds", "float64", "s", "wall time"),
+        Column("outcome", "string", "", "completed or failed"),
+        Column("written", "int32", "", "partition files written"),
+        Column("skipped", "int32", "", "partition files found current"),
+        Column("versions", "string", "JSON", "versions of this package and of those that compute"),
+        Column("settings", "string", "JSON", "the study as it ran"),
+    ),
+)  # fmt: skip
+
+PARTITIONED = (IMAGES, PREDICTIONS, ADVERSARIALS, RELEVANCE)
+ENTITIES = (DATASETS, MODELS, ATTACKS, METHODS, RUNS)
+TABLES = {table.name: table for table in PARTITIONED + ENTITIES}

@@ -1,0 +1,56 @@
+-- Each successful adversarial example's map beside its original's map: what the comparisons start from.
+--
+-- Grain: one row per method and pair, both maps ok: (original, label) with (adversarial example, target).
+-- `original_ranks` are the ranks of the original's 10 % most relevant components, `adversarial_ranks` the
+-- ranks of the same components in the adversarial map.
+with
+
+originals as (
+    select * from original_top
+),
+
+adversarial_maps as (
+    select
+        dataset,
+        model,
+        method,
+        subject as attack,
+        target,
+        image_id,
+        label,
+        ties_at_31,
+        ties_at_307,
+        rank
+    from relevance
+    where subject != 'original' and explains = 'target' and status = 'ok'
+),
+
+successes as (
+    select
+        dataset,
+        model,
+        attack,
+        target,
+        image_id
+    from adversarials
+    where status = 'success'
+)
+
+select
+    maps.dataset,
+    maps.model,
+    maps.method,
+    maps.attack,
+    maps.target,
+    maps.image_id,
+    maps.label,
+    originals.n,
+    originals.ties_at_31 as original_ties_at_31,
+    originals.ties_at_307 as original_ties_at_307,
+    maps.ties_at_31 as adversarial_ties_at_31,
+    maps.ties_at_307 as adversarial_ties_at_307,
+    originals.ranks as original_ranks,
+    list_select(maps.rank, originals.components)::integer[] as adversarial_ranks
+from adversarial_maps as maps
+inner join originals using (dataset, model, method, image_id)
+semi join successes using (dataset, model, attack, target, image_id)

@@ -1,0 +1,198 @@
+"""Small lakes for tests, written with pyarrow straight from the table contract.
+
+A toy lake is first a dictionary of rows (so that oracles can compute from them with NumPy alone) and then
+files. Its maps have ties, zeros, NaNs and whole zero maps; its attacks fail now and then; its partitions
+hold one row or many.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sql.tables import ENTITIES, NULL_PARTITION, PARTITIONED, SHARD
+
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
+
+DATASET, MODEL = "toy-test", "toy-model"
+ATTACKS = ("lbfgs", "other-attack")
+METHODS = ("lrp-0", "lrp-epsilon-0.01")
+
+
+def band_size(share: float, n: int) -> int:
+    """Components in a band, as the contract says: round(n * share), half up, at least 1."""
+    return max(1, int(np.floor(n * share + 0.5)))
+
+
+def stable_rank(values: np.ndarray) -> np.ndarray:
+    """Place of each component in descending order, ties by component."""
+    rank = np.empty(len(values), np.int64)
+    rank[np.argsort(-values, kind="stable")] = np.arange(len(values))
+    return rank
+
+
+def ties_at(values: np.ndarray, k: int) -> int:
+    """Other components that share the value at the k-th place."""
+    return int((values == np.sort(values)[::-1][k - 1]).sum()) - 1
+
+
+def map_columns(values: np.ndarray) -> Row:
+    """Columns of a relevance map that follow from its values, before division by the scale."""
+    n = len(values)
+    nothing = {"ties_at_31": None, "ties_at_307": None, "rank": None}
+    if not np.isfinite(values).all():
+        return {"scale": np.float32(np.inf), "status": "non_finite", "relevance": values} | nothing
+    scale = np.abs(values).max()
+    if scale == 0:
+        return {"scale": scale, "status": "zero", "relevance": values} | nothing
+    scaled = (values / scale).astype(np.float32)
+    return {
+        "scale": scale,
+        "status": "ok",
+        "relevance": scaled,
+        "ties_at_31": ties_at(scaled, band_size(0.01, n)),
+        "ties_at_307": ties_at(scaled, band_size(0.1, n)),
+        "rank": stable_rank(scaled),
+    }
+
+
+def random_map(rng: np.random.Generator, n: int, like: np.ndarray | None = None) -> np.ndarray:
+    """One map: heavy-tailed; now and then coarse (many ties), sparse, all zero, or with a NaN."""
+    values = rng.standard_t(2, n).astype(np.float32)
+    if like is not None and np.isfinite(like).all() and like.any():
+        values = (like / np.abs(like).max() + np.float32(0.05) * values).astype(np.float32)
+    kind = rng.integers(8)
+    if kind == 0:
+        values = np.round(values).astype(np.float32)
+        values[0] = 1
+    elif kind == 1:
+        values[rng.random(n) < 0.4] = 0
+        values[values == 0] *= -1  # some zeros are -0.0
+    elif kind == 2:
+        values[:] = 0
+    elif kind == 3:
+        values[rng.integers(n)] = np.nan
+    return values
+
+
+def toy_rows(
+    *,
+    shape: tuple[int, int, int] = (4, 4, 3),
+    image_ids: tuple[int, ...] = (0, 1, 2, 3, 5, 8, 13, 1001),
+    classes: int = 4,
+    attacks: tuple[str, ...] = ATTACKS,
+    methods: tuple[str, ...] = METHODS,
+    dataset: str = DATASET,
+    model: str = MODEL,
+    seed: int = 0,
+) -> Rows:
+    """The rows of a toy lake; every third image is misclassified, so not attacked."""
+    rng = np.random.default_rng(seed)
+    height, width, channels = shape
+    n = height * width * channels
+    rows: Rows = {table.name: [] for table in PARTITIONED + ENTITIES}
+    of_data = {"dataset": dataset}
+    of_model = of_data | {"model": model}
+    for place, image_id in enumerate(image_ids):
+        label = int(rng.integers(classes))
+        who = {"image_id": image_id, "label": label}
+        size = {"height": height, "width": width, "channels": channels}
+        rows["images"].append(of_data | who | size | {"pixels": rng.integers(0, 256, n)})
+        correct = place % 3 != 2
+        predicted = label if correct else (label + 1) % classes
+        logits = rng.normal(size=classes).astype(np.float32)
+        rows["predictions"].append(
+            of_model | who | {"predicted": predicted, "correct": correct, "logits": logits}
+        )
+        if not correct:
+            continue
+        originals = {method: random_map(rng, n) for method in methods}
+        explained = {"explained_class": label, "start": np.float32(rng.normal())}
+        for method, values in originals.items():
+            keys = {"method": method, "subject": "original", "explains": "label", "target": None}
+            rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
+        for attack in attacks:
+            for target in set(range(classes)) - {label}:
+                pair = of_model | {"attack": attack, "target": target} | who
+                status = rng.choice(["success", "failed", "already_target"], p=[0.8, 0.1, 0.1])
+                rows["adversarials"].append(pair | adversarial_columns(rng, str(status), n, classes))
+                if status != "success":
+                    continue
+                for method in methods:
+                    keys = {"method": method, "subject": attack, "explains": "target", "target": target}
+                    explained = {"explained_class": target, "start": np.float32(rng.normal())}
+                    values = random_map(rng, n, like=originals[method])
+                    rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
+    names = {"datasets": (dataset,), "models": (model,), "attacks": attacks, "methods": methods}
+    names["runs"] = ("20260102-r1",)
+    for table in ENTITIES:
+        first = table.columns[0].name
+        rows[table.name] = [{first: name} for name in names[table.name]]
+    return rows
+
+
+def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: int) -> Row:
+    """Columns of one attacked pair, of random values."""
+    numbers = {name: np.float32(rng.gamma(2.0)) for name in ("l1", "l2", "linf", "c")}
+    calls = {name: int(rng.integers(1, 500)) for name in ("iterations", "gradient_calls", "forward_calls")}
+    return (
+        numbers
+        | calls
+        | {
+            "status": status,
+            "pixels": rng.random(n).astype(np.float32),
+            "logits": rng.normal(size=classes).astype(np.float32),
+            "target_probability": np.float32(rng.random()),
+        }
+    )
+
+
+def write_lake(root: Path, rows: Rows) -> Path:
+    """Write `rows` as the files of a lake at `root`; returns `root`."""
+    for table in PARTITIONED:
+        partitions = defaultdict(list)
+        for row in rows[table.name]:
+            keys = tuple(row[key.name] for key in table.keys)
+            partitions[keys, row["image_id"] // SHARD].append(row)
+        for (keys, _), members in partitions.items():
+            parts = [
+                f"{key.name}={NULL_PARTITION if value is None else value}"
+                for key, value in zip(table.keys, keys, strict=True)
+            ]
+            ids = sorted(row["image_id"] for row in members)
+            folder = root.joinpath(table.name, *parts)
+            write_file(folder / f"ids-{ids[0]}-{ids[-1]}-rows-{len(ids)}.parquet", table, members)
+    for table in ENTITIES:
+        for row in rows[table.name]:
+            filled = {column.name: _example(column.type) for column in table.columns} | row
+            write_file(root / table.name / f"{row[table.columns[0].name]}.parquet", table, [filled])
+    return root
+
+
+def write_file(path: Path, table: Any, rows: list[Row]) -> None:
+    """Write `rows` as one file of `table`."""
+    components = len(rows[0].get("pixels", rows[0].get("relevance", ())))
+    classes = len(rows[0].get("logits", ())) if table in PARTITIONED else 0
+    schema = table.arrow_schema(components, classes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = [{name: _plain(row[name]) for name in schema.names} for row in rows]
+    pq.write_table(pa.Table.from_pylist(plain, schema), path)
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+
+
+def _example(kind: str) -> Any:
+    if kind.endswith("[]"):
+        return ["1"] if kind.startswith("string") else [1]
+    if kind.startswith("timestamp"):
+        return datetime.datetime(2026, 1, 2, 3, 4, 5)
+    return {"string": "text", "bool": True, "float64": 0.5}.get(kind, 7)

@@ -1,0 +1,186 @@
+"""What user SQL may do: read the lake, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lakes import toy_rows, write_lake
+
+from sql.catalog import LakeDatabase, LakeError, open_lake
+from sql.guard import require_reading
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDatabase]:
+    root = write_lake(tmp_path_factory.mktemp("guarded") / "lake", toy_rows(image_ids=(0, 1)))
+    with open_lake(str(root)) as opened:
+        yield opened
+
+
+def files_below(folder: str) -> list[str]:
+    return sorted(os.path.join(path, name) for path, _, names in os.walk(folder) for name in names)
+
+
+READING = [
+    "select count(*) from relevance",
+    "SELECT 1;",
+    "(select 1)",
+    "from images",
+    "with a as (select 1 as x) select x from a",
+    "with recursive a as (select 1 as x union all select x + 1 from a where x < 3) from a",
+    "select 1 union all select 2",
+    "values (1, 'a')",
+    "table images",
+    "describe relevance",
+    "describe select 1",
+    "show tables",
+    "summarize predictions",
+    "pivot predictions on correct in (true, false) using count(*)",
+    "explain select count(*) from images",
+    "explain analyze select count(*) from images",
+    "explain /* a note */ analyze -- and another\n select 1",
+    "explain (format json) select 1",
+    "explain (select 1)",
+    "select 'copy (select 1) to x' as insert_into",
+    "from query('select 1')",
+]
+
+
+@pytest.mark.parametrize("sql", READING)
+def test_statements_that_read_run(lake: LakeDatabase, sql: str) -> None:
+    assert lake.query(sql).width >= 1
+
+
+WRITING = [
+    "copy (select 1) to '{lake}/evil.csv'",
+    "copy images to '{lake}/evil.parquet'",
+    "with x as (copy (select 1) to '{lake}/evil.csv') from x",
+    "with x as (copy (select 1) to '{lake}/evil.csv') select 1",
+    "explain analyze copy (select 1) to '{lake}/evil.csv'",
+    "explain (analyze) copy (select 1) to '{lake}/evil.csv'",
+    "explain /**/ analyze with x as (copy (select 1) to '{lake}/evil.csv') from x",
+    "from query('with x as (copy (select 1) to ''{lake}/evil.csv'') from x')",
+    "from json_execute_serialized_sql(json_serialize_sql("
+    "'with x as (copy (select 1) to ''{lake}/evil.csv'') from x'))",
+    "from \"JSON_EXECUTE_serialized_sql\"(json_serialize_sql('select 1'))",
+    "attach '{lake}/evil.duckdb' as evil",
+    "export database '{lake}/evil'",
+    "import database '{lake}'",
+    "create table evil as select 1",
+    "create or replace view images as select 1",
+    "create macro band_size(share, n) as 1",
+    "insert into images values (1)",
+    "with x as (insert into published_figures values (1) returning *) from x",
+    "update images set label = 1",
+    "delete from images",
+    "drop view images",
+    "set threads = 1",
+    "set enable_external_access = true",
+    "reset allowed_directories",
+    "pragma version",
+    "call pragma_version()",
+    "install httpfs",
+    "load httpfs",
+    "checkpoint",
+    "vacuum",
+    "begin transaction",
+    "use memory",
+    "prepare p as select 1",
+    "select 1; select 2",
+    "select 1; drop view images",
+    "",
+    "-- nothing but a comment",
+    "pivot predictions on correct using count(*)",
+]
+
+
+@pytest.mark.parametrize("sql", WRITING)
+def test_other_statements_are_refused_and_leave_no_file(lake: LakeDatabase, sql: str) -> None:
+    before = files_below(lake.url)
+    with pytest.raises(LakeError) as refused:
+        lake.query(sql.format(lake=lake.url))
+    assert str(refused.value).startswith(("SQL: ", "DuckDB: "))
+    assert files_below(lake.url) == before
+    assert lake.query("select count(*) from images").item() == 2
+
+
+ESCAPES = [
+    "select * from read_csv('{outside}')",
+    "select * from read_text('{outside}')",
+    "select * from read_blob('{outside}')",
+    "select * from read_parquet('{outside}')",
+    "select * from read_json('{outside}')",
+    "select * from '{outside}'",
+    "select * from read_text('{lake}/../outside.csv')",
+    "select * from glob('{folder}/*')",
+    "select * from sniff_csv('{outside}')",
+    "select * from parquet_metadata('{outside}')",
+    "select * from read_duckdb('{outside}')",
+    "select getenv('HOME')",
+    "from enable_logging(storage = 'file', storage_path = '{lake}/log')",
+    "from enable_profiling(save_location = '{lake}/profile.json')",
+    "from which_secret('s3://bucket/file', 's3')",
+    "from secret_of_the_caller",
+]
+
+
+@pytest.mark.parametrize("sql", ESCAPES)
+def test_nothing_outside_the_lake_is_reached(lake: LakeDatabase, sql: str) -> None:
+    folder = Path(lake.url).parent
+    outside = folder / "outside.csv"
+    outside.write_text("a,b\n1,2\n")
+    secret_of_the_caller = lake.connection.sql("select 42").to_arrow_table()
+    assert secret_of_the_caller.num_rows == 1
+    with pytest.raises(LakeError):
+        lake.query(sql.format(lake=lake.url, outside=outside, folder=folder))
+
+
+def test_a_sibling_folder_with_the_same_beginning_is_outside(lake: LakeDatabase) -> None:
+    sibling = Path(lake.url + "-private")
+    sibling.mkdir()
+    (sibling / "note.txt").write_text("private")
+    with pytest.raises(LakeError, match="disabled by configuration"):
+        lake.query(f"select * from read_text('{sibling}/note.txt')")
+
+
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("selec 1", "syntax error"),
+        ("select from where", "syntax error"),
+        ("select lable from images", '"label"'),
+        ("select * from image", "images"),
+        ("select nonsense(1)", "nonsense"),
+        ("select 'x'::integer", "Could not convert"),
+    ],
+)
+def test_mistakes_come_with_duckdbs_own_words(lake: LakeDatabase, sql: str, said: str) -> None:
+    with pytest.raises(LakeError) as refused:
+        lake.query(sql)
+    assert said in str(refused.value)
+    assert refused.value.__suppress_context__
+
+
+def test_parameters_by_place_and_by_name(lake: LakeDatabase) -> None:
+    assert lake.query("select ? + 1", [2]).item() == 3
+    assert lake.query("select $a || 'b'", {"a": "'; drop"}).item() == "'; dropb"
+
+
+PARSER = duckdb.connect()
+
+
+@given(st.text(alphabet="selctfrom*1 ();'\"-/copyinsr\n", max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        require_reading(PARSER, text)
+    except LakeError:
+        return
+    kinds = {statement.type for statement in PARSER.extract_statements(text)}
+    assert kinds <= {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
