@@ -1,0 +1,110 @@
+"""The image classifier: the network of the paper's Table 2, and loading anyone's Keras network.
+
+Source: Dieter & Zisgen (2023), Evaluation of the Explanatory Power of Layer-wise Relevance
+Propagation using Adversarial Examples, Neural Processing Letters, Table 2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import keras
+
+BLOCKS = ((32, 0.2), (64, 0.3), (128, 0.4))
+"""Filters and dropout rate of the three blocks of Table 2."""
+
+SHIPPED = "cifar10-table2"
+"""Name of the network whose weights come with this package."""
+
+
+class ModelError(ValueError):
+    """A classifier that cannot be used: missing, unreadable, or of another shape."""
+
+
+def build_table2(input_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 10) -> keras.Model:
+    """The CNN of Table 2, untrained: 309,290 parameters for CIFAR-10.
+
+    Three blocks of two 3x3 'same' convolutions, each followed by BatchNorm and ReLU, then 2x2
+    max-pooling and dropout; flatten, dense, softmax. Input: float32 [batch, height, width,
+    channels] in [0, 1]. Output: probabilities float32 [batch, classes].
+    """
+    import keras
+    from keras import layers
+
+    stack: list[Any] = [keras.Input(input_shape)]
+    for filters, rate in BLOCKS:
+        for _ in range(2):
+            stack += [
+                layers.Conv2D(filters, 3, padding="same"),
+                layers.BatchNormalization(),
+                layers.ReLU(),
+            ]
+        stack += [layers.MaxPooling2D(2), layers.Dropout(rate)]
+    stack += [layers.Flatten(), layers.Dense(classes), layers.Softmax()]
+    return keras.Sequential(stack, name="table2")
+
+
+def shipped_path() -> Path:
+    """The weights that come with this package (a `.keras` file)."""
+    return Path(str(resources.files("compute") / "weights" / f"{SHIPPED}.keras"))
+
+
+def shipped_card() -> dict[str, Any]:
+    """The model card of the shipped weights: architecture, data, recipe, accuracies, sha256."""
+    return json.loads(shipped_path().with_suffix(".json").read_text())
+
+
+def model_path(name: str) -> Path:
+    """Path of a model given as `shipped` or as a path; refuses one that is not there."""
+    path = shipped_path() if name in ("shipped", SHIPPED) else Path(name)
+    if not path.is_file():
+        raise ModelError(
+            f"no model file {path}: give a .keras file, or 'shipped' for the one that comes along"
+        )
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_classifier(name: str, input_shape: tuple[int, ...], classes: int) -> keras.Model:
+    """A Keras model from a `.keras` file, in safe mode: no code from the file is run.
+
+    Raises ModelError where the file is missing or unreadable, or where the model does not take
+    [n, *input_shape] and give [n, classes].
+    """
+    import keras
+
+    path = model_path(name)
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{path} cannot be loaded as a Keras 3 model in safe mode: {reason}") from None
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"{path} holds a {type(model).__name__}, not a Keras model")
+    taken, given = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
+    if taken != tuple(input_shape):
+        raise ModelError(f"{path} takes images of shape {taken}, but the dataset has {tuple(input_shape)}")
+    if given != (classes,):
+        raise ModelError(f"{path} gives outputs of shape {given}, but the dataset has {classes} classes")
+    return model
+
+
+def describe(model: keras.Model) -> dict[str, Any]:
+    """Facts of a model for the `models` table."""
+    kinds = [type(layer).__name__ for layer in model.layers]
+    return {
+        "parameters": int(model.count_params()),
+        "input_shape": [int(size) for size in model.input_shape[1:]],
+        "classes": int(model.output_shape[-1]),
+        "layers": " ".join(kinds),
+    }
