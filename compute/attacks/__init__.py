@@ -1,0 +1,1 @@
+"""Attacks: algorithms that turn images into adversarial examples."""
