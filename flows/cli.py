@@ -1,0 +1,366 @@
+"""The command line. What does not compute starts without TensorFlow and without Prefect."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from flows.errors import UserError
+
+if TYPE_CHECKING:
+    from flows.lake import Lake
+    from flows.study import Study
+
+app = typer.Typer(
+    name="relevance-lake",
+    help="Does a saliency map explain the decision, or just redraw the picture?\n\n"
+    "Makes adversarial examples of images, relevance maps of both, keeps them in a lake of Parquet "
+    "files, and compares them in SQL.\n\nStart with: relevance-lake run demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console()
+
+StudyArgument = Annotated[str, typer.Argument(help="demo, paper, or a study file (TOML).", metavar="[STUDY]")]
+LakeOption = Annotated[str, typer.Option("--lake", envvar="RELEVANCE_LAKE", help="Folder of the lake.")]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only the first N correctly classified images, by image_id."),
+]
+
+
+class Format(StrEnum):
+    """How a query's answer is printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+def main() -> None:
+    """Entry point: mendable errors are one message and exit code 2, without a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        app()
+    except KeyboardInterrupt:
+        Console(stderr=True).print(
+            "interrupted: what is written is whole, the same command goes on from there"
+        )
+        sys.exit(130)
+    except Exception as error:
+        if not _is_mendable(error):
+            raise
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: {error}", style="bold red", markup=False, highlight=False
+        )
+        sys.exit(2)
+
+
+def _is_mendable(error: Exception) -> bool:
+    """Whether a person can mend it: the error types that the rooms define say what to do."""
+    return type(error).__module__.partition(".")[0] in ("flows", "compute", "sql", "reports")
+
+
+def _version(show: bool) -> None:
+    if show:
+        from importlib.metadata import version
+
+        print(f"relevance-lake {version('relevance-lake')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def _open(study: str, lake: str, limit: int | None) -> tuple[Study, Lake]:
+    from flows.lake import Lake
+    from flows.study import load_study
+
+    loaded = load_study(study)
+    return loaded.model_copy(update={"limit": limit}) if limit else loaded, Lake(lake)
+
+
+def _prefect() -> Any:
+    """The flows, with Prefect's settings defaulted for a command line that is quiet and offline."""
+    quiet = {
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    from flows import pipeline
+
+    return pipeline
+
+
+@contextmanager
+def _working(what: str) -> Iterator[None]:
+    from flows.progress import console, progress_display
+
+    with progress_display():
+        console.print(what, highlight=False)
+        yield
+
+
+@app.command(epilog="Example: relevance-lake run paper --lake big --limit 100")
+def run(
+    study: StudyArgument = "demo",
+    lake: LakeOption = "./lake",
+    limit: LimitOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be made.")] = False,
+) -> None:
+    """Run a study: images, attacks, relevance maps, analyses, report."""
+    from flows.plan import Plan
+    from flows.summary import dry_run_table, summary_table
+
+    started = time.monotonic()
+    loaded, target = _open(study, lake, limit)
+    plan = Plan(loaded, target)
+    plan.check_inputs()
+    if dry_run:
+        out.print(dry_run_table(plan))
+        return
+    if plan.is_complete():
+        from flows.analyse import analyse
+        from flows.report import report
+
+        out.print("Every partition is in the lake: nothing to compute.")
+        analyse(loaded, target)
+        path = report(loaded, target)
+    else:
+        with _working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):
+            path = _prefect().pipeline(study=study, lake=lake, limit=limit)
+        target.refresh()
+    out.print(summary_table(loaded, target))
+    print(f"{time.monotonic() - started:.0f} s. Report: {path}")
+
+
+def _step(name: str, text: str, example: str) -> None:
+    """A command that runs one step's flow."""
+
+    def command(
+        study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None
+    ) -> None:
+        from flows.plan import Plan
+
+        loaded, target = _open(study, lake, limit)
+        plan = Plan(loaded, target)
+        plan.check_inputs()
+        if name != "ingest" and not plan.has_predictions():
+            raise UserError(
+                f"{target.url} holds no predictions of {loaded.dataset.id} yet: "
+                f"run `relevance-lake ingest {study} --lake {lake}` first"
+            )
+        if name == "explain" and not plan.has_adversarials():
+            raise UserError(
+                f"{target.url} lacks adversarial examples of the study: "
+                f"run `relevance-lake attack {study} --lake {lake}` first"
+            )
+        with _working(f"{name}: starting Prefect"):
+            written, found = _prefect().STEPS[name](study=study, lake=lake, limit=limit)
+        print(f"{name}: {written} files written, {found} found current")
+
+    app.command(name, help=text, epilog=f"Example: {example}")(command)
+
+
+_step("ingest", "Read the dataset and let the classifier predict it.", "relevance-lake ingest demo")
+_step("attack", "Make adversarial examples.", "relevance-lake attack paper --limit 100")
+_step("explain", "Make relevance maps.", "relevance-lake explain demo")
+_step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake analyse demo")
+
+
+@app.command(epilog="Example: relevance-lake report demo --output demo.html")
+def report(
+    study: StudyArgument = "demo",
+    lake: LakeOption = "./lake",
+    output: Annotated[str | None, typer.Option(help="Path of the HTML file.")] = None,
+) -> None:
+    """Write the HTML report from the results in the lake."""
+    from flows.report import report as write
+
+    loaded, target = _open(study, lake, None)
+    print(write(loaded, target, output))
+
+
+@app.command(epilog="Example: relevance-lake train --dataset ./cifar10 --output my-network.keras")
+def train(
+    output: Annotated[str, typer.Option(help="Where the .keras file goes; a model card stands beside it.")],
+    dataset: Annotated[
+        str, typer.Option(help="cifar10 (downloaded) or a folder of its Parquet files, train and test.")
+    ] = "cifar10",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; default: the recipe's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images in a step.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+) -> None:
+    """Train the classifier from scratch; interrupted training goes on from its last whole epoch."""
+    from compute.datasets import guess_source
+    from compute.training import Recipe
+
+    given = {"epochs": epochs, "batch_size": batch_size, "seed": seed}
+    recipe = Recipe(**{name: value for name, value in given.items() if value is not None})
+    source, path = guess_source(dataset)
+    if source != "cifar10":
+        raise UserError(
+            f"{dataset} has no train and test split: give cifar10 or a folder of its Parquet files"
+        )
+    with _working(f"training on {dataset}: {recipe.epochs} epochs"):
+        card = _prefect().train(source, path, output, recipe.as_dict())
+    accuracy = card["accuracy"]
+    print(f"train {accuracy['train']:.4f}, held out {accuracy['held_out']:.4f}, test {accuracy['test']:.4f}")
+    print(f"model: {output}")
+
+
+@app.command(epilog="Example: relevance-lake evaluate --dataset ./cifar10 --model my-network.keras")
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="cifar10-samples, cifar10, or a folder.")] = "cifar10-samples",
+    model: Annotated[str, typer.Option(help="A .keras file, or shipped.")] = "shipped",
+    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 250,
+) -> None:
+    """Print the accuracy of a classifier on a dataset."""
+    import numpy as np
+
+    from compute.classifier import model_path
+    from compute.datasets import guess_source, load_dataset
+    from flows import networks
+    from flows.progress import progress_display, track
+
+    model_path(model)
+    data = load_dataset(*guess_source(dataset), split)
+    with progress_display(), track("predictions", len(data.labels), "images") as advance:
+        network = networks.load(model, data.pixels.shape[1:], len(data.classes))
+        logits = network.logits(data.pixels.astype(np.float32) / 255, batch_size, advance)
+    predicted = logits.argmax(axis=1)
+    correct, total = int((predicted == data.labels).sum()), len(predicted)
+    print(f"{model} on {dataset} ({data.split}): accuracy {correct / total:.4f} ({correct} of {total})")
+
+
+@app.command(epilog='Example: relevance-lake sql "select method, count(*) from relevance group by all"')
+def sql(
+    query: Annotated[
+        str, typer.Argument(help="One SELECT statement in DuckDB's SQL; - reads standard input.")
+    ],
+    lake: LakeOption = "./lake",
+    format: Annotated[Format, typer.Option(help="How the answer is printed.")] = Format.table,
+) -> None:
+    """Ask the lake anything, in SQL. See `relevance-lake schema` for tables and columns."""
+    from sql.catalog import open_lake
+
+    with open_lake(lake) as database:
+        answer = database.query(sys.stdin.read() if query == "-" else query)
+    if format is Format.csv:
+        print(answer.write_csv(), end="")
+    elif format is Format.json:
+        print(answer.write_json())
+    else:
+        import polars as pl
+
+        with pl.Config(tbl_rows=1000, tbl_cols=100, tbl_hide_dataframe_shape=True, fmt_str_lengths=80):
+            print(answer)
+
+
+@app.command(epilog="Example: relevance-lake status paper --lake big")
+def status(study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None) -> None:
+    """Show which partitions of a study exist and which are missing."""
+    from flows.plan import Plan
+    from flows.summary import status_table
+
+    loaded, target = _open(study, lake, limit)
+    target.must_exist()
+    plan = Plan(loaded, target)
+    plan.check_inputs()
+    out.print(status_table(plan))
+
+
+@app.command(epilog="Example: relevance-lake init my-study.toml")
+def init(
+    path: Annotated[str, typer.Argument(help="The file to write.")] = "study.toml",
+) -> None:
+    """Write a commented study file to start from."""
+    from flows.study import built_in_text, slug
+
+    target = Path(path)
+    if target.exists():
+        raise UserError(f"{target} is already there: give another name, or delete it")
+    text = built_in_text("demo").replace('name = "demo"', f'name = "{slug(target.stem)}"')
+    target.write_text(text)
+    print(f"{target} written. Edit it, then: relevance-lake run {target}")
+
+
+@app.command(epilog="Example: relevance-lake schema relevance")
+def schema(
+    table: Annotated[str | None, typer.Argument(help="Only this table.")] = None,
+    format: Annotated[Format, typer.Option(help="How it is printed.")] = Format.table,
+) -> None:
+    """Print the data dictionary: table, column, type, unit, meaning."""
+    from sql.catalog import data_dictionary
+
+    rows = data_dictionary().to_dicts()
+    names = sorted({row["table"] for row in rows})
+    if table and table not in names:
+        raise UserError(f"no table {table!r}: there are {', '.join(names)}")
+    rows = [row for row in rows if table in (None, row["table"])]
+    if format is Format.json:
+        print(json.dumps(rows, indent=1))
+        return
+    if format is Format.csv:
+        import polars as pl
+
+        print(pl.DataFrame(rows).write_csv(), end="")
+        return
+    printed = Table("table", "column", "type", "unit", "meaning")
+    for row in rows:
+        printed.add_row(*(str(row[name]) for name in ("table", "column", "type", "unit", "meaning")))
+    out.print(printed)
+
+
+@app.command(epilog='Example: relevance-lake serve demo --cron "0 2 * * *" --lake ./lake')
+def serve(
+    study: StudyArgument = "demo",
+    cron: Annotated[str, typer.Option(help="When to run: minute hour day month weekday.")] = "0 2 * * *",
+    lake: LakeOption = "./lake",
+    limit: LimitOption = None,
+) -> None:
+    """Run a study on a schedule, on a Prefect server, until interrupted."""
+    loaded, target = _open(study, lake, limit)
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UserError(
+            "no Prefect server: start one with `prefect server start`, then set "
+            "PREFECT_API_URL=http://127.0.0.1:4200/api for this command"
+        )
+    if len(cron.split()) != 5:
+        raise UserError(f'cron {cron!r} is no schedule: give minute hour day month weekday, as "0 2 * * *"')
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
+    place = Path(study).resolve() if study.endswith(".toml") else study
+    where = Path(target.root).resolve() if target.is_local else target.url
+    print(f"{loaded.name} at {cron!r} into {where}; stop with Ctrl-C")
+    _prefect().pipeline.serve(
+        name=loaded.name,
+        cron=cron,
+        parameters={"study": str(place), "lake": str(where), "limit": limit},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Ingest: the dataset into `images`, the classifier's outputs on it into `predictions`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from compute.classifier import describe
+from compute.datasets import load_dataset
+from flows import networks
+from flows.lake import Lake
+from flows.plan import Plan
+from flows.progress import track
+from flows.study import Study
+from flows.vectors import matrix, table_of
+from flows.versions import recorded
+from sql.tables import DATASETS, IMAGES, MODELS, PREDICTIONS, SHARD
+
+
+def ingest_images(study: Study, lake: Lake) -> int:
+    """Write the dataset's missing partitions; the number of its images."""
+    plan = Plan(study, lake)
+    section = study.dataset
+    count = plan.image_count()
+    if count is not None and all(lake.find(partition) for partition in plan.images(count)):
+        lake.skipped += len(plan.images(count))
+        return count
+    dataset = load_dataset(section.source, section.path, section.split)
+    count = len(dataset.labels)
+    height, width, channels = dataset.pixels.shape[1:]
+    with track("images", count, "images") as advance:
+        for partition in plan.images(count):
+            first = partition.shard * SHARD
+            rows = slice(first, first + partition.rows)
+            if lake.find(partition):
+                lake.skipped += 1
+            else:
+                table = table_of(
+                    IMAGES,
+                    {
+                        "image_id": np.arange(rows.start, rows.stop),
+                        "label": dataset.labels[rows],
+                        "height": np.full(rows.stop - rows.start, height),
+                        "width": np.full(rows.stop - rows.start, width),
+                        "channels": np.full(rows.stop - rows.start, channels),
+                        "pixels": dataset.pixels[rows].reshape(rows.stop - rows.start, -1),
+                    },
+                )
+                lake.write(partition, table, recorded(study))
+            advance(partition.rows)
+    lake.write_entity(
+        DATASETS,
+        {
+            "dataset": section.id,
+            "source": section.source,
+            "split": section.split if section.source == "cifar10" else dataset.split,
+            "images": count,
+            "classes": list(dataset.classes),
+            "fingerprint": dataset.fingerprint(),
+        },
+    )
+    return count
+
+
+def predict(study: Study, lake: Lake, count: int) -> None:
+    """Write the missing partitions of the classifier's outputs."""
+    plan = Plan(study, lake)
+    missing = [partition for partition in plan.predictions(count) if not lake.find(partition)]
+    lake.skipped += len(plan.predictions(count)) - len(missing)
+    if not missing:
+        return
+    shape, classes = image_shape(study, lake), len(plan.class_names())
+    network = networks.load(study.model.file, shape, classes)
+    lake.write_entity(MODELS, {"model": study.model.id, **plan.model_made_from, **describe(network.model)})
+    with track("predictions", sum(partition.rows for partition in missing), "images") as advance:
+        for partition in missing:
+            shard = read_images(study, lake, partition.shard)
+            logits = network.logits(shard.pixels, study.batch_size, advance)
+            predicted = logits.argmax(axis=1)
+            lake.write(
+                partition,
+                table_of(
+                    PREDICTIONS,
+                    {
+                        "image_id": shard.image_id,
+                        "label": shard.label,
+                        "predicted": predicted,
+                        "correct": predicted == shard.label,
+                        "logits": logits,
+                    },
+                ),
+                recorded(study),
+            )
+
+
+class Shard:
+    """Images of one shard: image_id, label int64 [m]; pixels float32 [m, h, w, c] in [0, 1]."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self.image_id = np.asarray(rows["image_id"]).astype(np.int64)
+        self.label = np.asarray(rows["label"]).astype(np.int64)
+        shape = tuple(int(rows[name][0].as_py()) for name in ("height", "width", "channels"))
+        self.pixels = matrix(rows["pixels"]).reshape(-1, *shape).astype(np.float32) / np.float32(255)
+
+    def of(self, image_ids: np.ndarray) -> np.ndarray:
+        """Pixels of these images, float32 [m, h, w, c]."""
+        return self.pixels[np.searchsorted(self.image_id, image_ids)]
+
+
+def read_images(study: Study, lake: Lake, shard: int) -> Shard:
+    """The images of a shard, from the lake."""
+    return Shard(lake.read(_images_path(study, lake, shard)))
+
+
+def image_shape(study: Study, lake: Lake) -> tuple[int, int, int]:
+    """Height, width and channels of the dataset's images."""
+    rows = lake.read(_images_path(study, lake, 0), ["height", "width", "channels"])
+    height, width, channels = (int(rows[name][0].as_py()) for name in rows.column_names)
+    return height, width, channels
+
+
+def _images_path(study: Study, lake: Lake, shard: int) -> str:
+    plan = Plan(study, lake)
+    count = plan.image_count()
+    path = lake.find(plan.images(count)[shard]) if count is not None else None
+    if path is None:
+        raise RuntimeError(f"shard {shard} of {study.dataset.id} is not in the lake: ingest comes first")
+    return path

@@ -1,0 +1,262 @@
+"""The writer of the lake: deterministic partition files, written whole or not at all.
+
+A partition's file name says what it holds (range of image ids, number of rows); its Parquet footer
+says what made it. `made_from` is compared when a partition is found in place, everything else in
+the footer is only recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from flows.errors import LakeMismatch, UserError
+from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
+
+FOOTER_KEY = b"relevance_lake"
+PARTITION_FILE = re.compile(r"ids-(\d+)-(\d+)-rows-(\d+)\.parquet")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """One partition file that a study wants: a shard of one table under given keys.
+
+    made_from: what decides its content, as JSON values. A file with more rows of the same shard is
+    as good: it holds the images of a longer prefix of the shard.
+    """
+
+    table: str
+    keys: tuple[tuple[str, str | int | None], ...]
+    shard: int
+    rows: int
+    made_from: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        parts = [self.table]
+        for name, value in self.keys:
+            text = NULL_PARTITION if value is None else str(value)
+            if value is not None and not ID_PATTERN.fullmatch(text):
+                raise UserError(
+                    f"{name} {text!r} cannot be part of a path: use a to z, 0 to 9, dot and hyphen"
+                )
+            parts.append(f"{name}={text}")
+        return "/".join(parts)
+
+    @property
+    def file(self) -> str:
+        first = self.shard * SHARD
+        return f"{self.folder}/ids-{first}-{first + SHARD - 1}-rows-{self.rows}.parquet"
+
+
+class Lake:
+    """A lake under a path or an fsspec URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/") or "/"
+        self.fs, self.root = fsspec.core.url_to_fs(self.url)
+        self.is_local = "file" in (
+            (self.fs.protocol,) if isinstance(self.fs.protocol, str) else self.fs.protocol
+        )
+        self.written = self.skipped = 0
+
+    @cached_property
+    def _listing(self) -> dict[str, dict[str, int]]:
+        """Folder -> {file name: bytes} of all files but temporary ones."""
+        listing: dict[str, dict[str, int]] = {}
+        prefix = self.root.rstrip("/") + "/"
+        if self.fs.exists(self.root):
+            self.fs.invalidate_cache()
+            for path, facts in self.fs.find(self.root, detail=True).items():
+                folder, _, name = path.removeprefix(prefix).rpartition("/")
+                if name.endswith(".parquet") and not name.startswith("."):
+                    listing.setdefault(folder, {})[name] = int(facts["size"] or 0)
+        return listing
+
+    def must_exist(self) -> None:
+        """UserError where there is no lake."""
+        if not self.fs.exists(self.root):
+            raise UserError(f"no lake at {self.url}: `relevance-lake run demo --lake {self.url}` makes one")
+
+    def refresh(self) -> None:
+        """Forget the listing: another process may have written."""
+        self.__dict__.pop("_listing", None)
+
+    def _shard_files(self, partition: Partition) -> list[tuple[int, str]]:
+        """(rows, path) of the files in place for the partition's shard, most rows first."""
+        found = []
+        for name in self._listing.get(partition.folder, {}):
+            match = PARTITION_FILE.fullmatch(name)
+            if match and int(match[1]) == partition.shard * SHARD:
+                found.append((int(match[3]), f"{partition.folder}/{name}"))
+        return sorted(found, reverse=True)
+
+    def find(self, partition: Partition) -> str | None:
+        """Path of the file that already holds the partition, or None; LakeMismatch if made from else."""
+        files = self._shard_files(partition)
+        if not files:
+            return None
+        rows, path = files[0]
+        footer = self.footer(path)
+        differing = _differences(dict(partition.made_from), footer.get("made_from", {}))
+        if differing:
+            raise LakeMismatch(
+                f"{self.url}/{path} was made from other inputs than this study's: "
+                + "; ".join(f"{key} was {old!r}, the study has {new!r}" for key, new, old in differing)
+                + ". Use another lake, another id in the study, or delete that file"
+            )
+        return path if rows >= partition.rows else None
+
+    def footer(self, path: str) -> dict[str, Any]:
+        """What the file's Parquet footer says of its making."""
+        try:
+            with self.fs.open(f"{self.root}/{path}") as file:
+                metadata = pq.read_metadata(file).metadata or {}
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{self.url}/{path} is not a readable Parquet file ({error}): "
+                "delete it and run the study again"
+            ) from None
+        return json.loads(metadata.get(FOOTER_KEY, b"{}"))
+
+    def read(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read one file of the lake."""
+        try:
+            with self.fs.open(f"{self.root}/{path}") as file:
+                return pq.ParquetFile(file).read(columns=list(columns) if columns else None)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(
+                f"{self.url}/{path} is not a readable Parquet file ({error}): "
+                "delete it and run the study again"
+            ) from None
+
+    def write(self, partition: Partition, rows: pa.Table, recorded: Mapping[str, Any]) -> str:
+        """Write a partition whole and remove the shorter files of its shard; its path."""
+        if rows.num_rows != partition.rows:
+            raise ValueError(f"{partition.file}: {rows.num_rows} rows given, {partition.rows} planned")
+        outdated = [path for _, path in self._shard_files(partition) if path != partition.file]
+        self._put(TABLES[partition.table], partition.file, rows, partition.made_from, recorded)
+        for path in outdated:
+            self.fs.rm_file(f"{self.root}/{path}")
+            self._forget(path)
+        self.written += 1
+        return partition.file
+
+    def write_entity(self, table: Table, row: Mapping[str, Any]) -> str:
+        """Write the one-row file of a table without keys, named by its first column."""
+        identity = str(row[table.columns[0].name])
+        if not ID_PATTERN.fullmatch(identity):
+            raise UserError(
+                f"{table.columns[0].name} {identity!r} cannot be part of a path: "
+                "use a to z, 0 to 9, dot and hyphen"
+            )
+        path = f"{table.name}/{identity}.parquet"
+        schema = table.arrow_schema()
+        rows = pa.table({name: [row.get(name)] for name in schema.names}, schema=schema)
+        if self.exists(path) and self.read(path).equals(rows):
+            return path
+        return self._put(table, path, rows, {}, {})
+
+    def write_result(self, analysis: str, study: str, rows: pa.Table, made_from: Mapping[str, Any]) -> str:
+        """Write the result of an analysis of a study."""
+        return self._put(None, f"results/{analysis}/{study}.parquet", rows, made_from, {})
+
+    def exists(self, path: str) -> bool:
+        """Whether a file of the lake is there."""
+        folder, _, name = path.rpartition("/")
+        return name in self._listing.get(folder, {})
+
+    def bytes_of(self, path: str) -> int:
+        """Size of a file of the lake."""
+        folder, _, name = path.rpartition("/")
+        return self._listing[folder][name]
+
+    def paths(self, prefix: str = "") -> list[str]:
+        """Paths of the lake's Parquet files below a folder, sorted."""
+        return sorted(
+            f"{folder}/{name}" if folder else name
+            for folder, names in self._listing.items()
+            if folder == prefix or folder.startswith(prefix + "/") or not prefix
+            for name in names
+        )
+
+    def size(self) -> int:
+        """Bytes of all Parquet files."""
+        return sum(size for names in self._listing.values() for size in names.values())
+
+    def _forget(self, path: str) -> None:
+        folder, _, name = path.rpartition("/")
+        self._listing.get(folder, {}).pop(name, None)
+
+    def _put(
+        self,
+        table: Table | None,
+        path: str,
+        rows: pa.Table,
+        made_from: Mapping[str, Any],
+        recorded: Mapping[str, Any],
+    ) -> str:
+        footer = json.dumps({"made_from": made_from, "recorded": recorded}, sort_keys=True)
+        rows = rows.replace_schema_metadata({FOOTER_KEY: footer.encode()})
+        floats = [f"{c.name}.list.element" for c in table.columns if c.type in VECTORS] if table else []
+        buffer = pa.BufferOutputStream()
+        pq.write_table(
+            rows, buffer, row_group_size=ROW_GROUP, compression="zstd", compression_level=1,
+            use_dictionary=not floats, use_byte_stream_split=floats or False,  # type: ignore[arg-type]
+        )  # fmt: skip
+        data = buffer.getvalue()
+        target = f"{self.root}/{path}"
+        if self.is_local:
+            _write_atomically(target, data)
+        else:
+            self.fs.pipe_file(target, data.to_pybytes())
+        folder, _, name = path.rpartition("/")
+        self._listing.setdefault(folder, {})[name] = data.size
+        return path
+
+
+VECTORS = ("float32[n]", "rank[n]", "float32[k]")
+"""Column types stored as BYTE_STREAM_SPLIT."""
+
+
+def _write_atomically(target: str, data: pa.Buffer) -> None:
+    """Write under a temporary name in the same folder, reach the disk, rename."""
+    folder, name = os.path.split(target)
+    os.makedirs(folder, exist_ok=True)
+    temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(key, wanted value, found value) where the two disagree, nested keys joined by dots."""
+    differing = []
+    for key in sorted(set(wanted) | set(found)):
+        new, old = wanted.get(key), found.get(key)
+        if isinstance(new, Mapping) and isinstance(old, Mapping):
+            differing += [(f"{key}.{inner}", a, b) for inner, a, b in _differences(new, old)]
+        elif new != old:
+            differing.append((key, new, old))
+    return differing

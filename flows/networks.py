@@ -1,0 +1,61 @@
+"""The study's classifier, loaded once a process and compiled once a purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compute.classifier import load_classifier
+from compute.methods import Method
+
+if TYPE_CHECKING:
+    from compute.attacks.lockstep import Evaluate
+    from compute.lrp.propagate import Explainer
+
+
+class Network:
+    """A classifier with what the steps need of it. Images: float32 [n, h, w, c] in [0, 1]."""
+
+    def __init__(self, model: Any) -> None:
+        import tensorflow as tf
+
+        from compute.lrp.operators import logits_function
+
+        self.model = model
+        self._logits_of = logits_function(model)
+        self._forward = tf.function(self._logits_of, autograph=False)
+
+    def logits(
+        self, images: np.ndarray, batch_size: int, on_batch: Callable[[int], None] = lambda n: None
+    ) -> np.ndarray:
+        """Pre-softmax outputs float32 [n, k]; batches have one shape, the last one is filled up."""
+        outputs = []
+        for first in range(0, len(images), batch_size):
+            batch = images[first : first + batch_size]
+            filled = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
+            outputs.append(self._forward(filled).numpy()[: len(batch)])
+            on_batch(len(batch))
+        return np.concatenate(outputs)
+
+    @cache  # noqa: B019 - a network lives as long as its process
+    def evaluator(self, logits: str) -> Evaluate:
+        """Cross-entropy and its gradient, for the attacks."""
+        from compute.attacks.objective import cross_entropy_evaluator
+
+        return cross_entropy_evaluator(self._logits_of, logits)
+
+    @cache  # noqa: B019 - a network lives as long as its process
+    def explainer(self, methods: tuple[Method, ...], batch_size: int) -> Explainer:
+        """Relevance maps by these methods."""
+        from compute.lrp.propagate import Explainer
+
+        return Explainer(self.model, methods, batch_size)
+
+
+@cache
+def load(file: str, shape: tuple[int, ...], classes: int) -> Network:
+    """The network of a model file, for images [h, w, c] of so many classes."""
+    return Network(load_classifier(file, shape, classes))

@@ -1,0 +1,150 @@
+"""The Prefect flows: each step of a study, and the pipeline that runs them one after the other.
+
+Flows and tasks pass keys (study, lake, shard), never arrays. Nothing is cached by Prefect: the lake
+itself says what is there, so a task that is run again finds its partitions and makes nothing twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows import analyse as analysing
+from flows import attack as attacking
+from flows import explain as explaining
+from flows import ingest as ingesting
+from flows import report as reporting
+from flows.lake import Lake
+from flows.runs import record_run
+from flows.study import Study, load_study
+
+StudyName = Annotated[str, Field(description="demo, paper, or the path of a study file (TOML)")]
+LakeUrl = Annotated[str, Field(description="folder of the lake, made where it is missing")]
+Limit = Annotated[
+    int | None, Field(description="only the first N correctly classified images; none: the study's own", ge=1)
+]
+
+Counts = tuple[int, int]
+"""Partition files written, and found current."""
+
+one_at_a_time: Any = ThreadPoolTaskRunner(max_workers=1)
+"""TensorFlow and DuckDB use all cores for one task."""
+
+
+def opened(study: str, lake: str, limit: int | None) -> tuple[Study, Lake]:
+    """The study, limited, and its lake."""
+    loaded = load_study(study)
+    return loaded.model_copy(update={"limit": limit}) if limit else loaded, Lake(lake)
+
+
+def _each(one: Any, units: Sequence[tuple[Any, ...]], found: int) -> Counts:
+    """Run a task for each unit; what they wrote, what they and the planning before them found."""
+    futures = [one.submit(*unit) for unit in units]
+    wait(futures)
+    counts = [future.result() for future in futures]
+    return sum(count[0] for count in counts), found
+
+
+@task(cache_policy=NO_CACHE, task_run_name="images of {study}")
+def ingest_dataset(study: str, lake: str, limit: int | None) -> Counts:
+    """Images and predictions of a study's dataset."""
+    loaded, target = opened(study, lake, limit)
+    count = ingesting.ingest_images(loaded, target)
+    ingesting.predict(loaded, target, count)
+    return target.written, target.skipped
+
+
+@task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}")
+def attack_shard(study: str, lake: str, limit: int | None, attack: str, shard: int) -> Counts:
+    """Adversarial examples of a shard of images, towards every target."""
+    loaded, target = opened(study, lake, limit)
+    attacking.attack_shard(loaded, target, attack, shard)
+    return target.written, target.skipped
+
+
+@task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, target {target}, shard {shard}")
+def explain_unit(
+    study: str, lake: str, limit: int | None, subject: str, target: int | None, shard: int
+) -> Counts:
+    """Relevance maps of one subject, target and shard, by all methods."""
+    loaded, place = opened(study, lake, limit)
+    explaining.explain_unit(loaded, place, (subject, target, shard))
+    return place.written, place.skipped
+
+
+@task(cache_policy=NO_CACHE, task_run_name="{output}")
+def train_network(source: str, path: str | None, output: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Train from the last checkpoint, or from scratch."""
+    from compute.training import Recipe
+    from flows.train import train_classifier
+
+    return train_classifier(source, path, output, Recipe(**recipe))
+
+
+@flow(name="ingest")
+def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+    """Read the dataset and let the classifier predict it."""
+    return ingest_dataset(study, lake, limit)
+
+
+@flow(name="attack", task_runner=one_at_a_time)
+def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+    """Make adversarial examples of the correctly classified images, towards every other class."""
+    loaded, target = opened(study, lake, limit)
+    missing = attacking.missing_shards(loaded, target)
+    return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+
+
+@flow(name="explain", task_runner=one_at_a_time)
+def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+    """Make relevance maps of originals and adversarial examples."""
+    loaded, target = opened(study, lake, limit)
+    missing = explaining.missing_units(loaded, target)
+    return _each(explain_unit, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+
+
+@flow(name="analyse")
+def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+    """Run the SQL analyses and keep their results."""
+    loaded, target = opened(study, lake, limit)
+    return analysing.analyse(loaded, target), target.skipped
+
+
+@flow(name="report")
+def report(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
+    """Write the HTML report; its path."""
+    loaded, target = opened(study, lake, limit)
+    return reporting.report(loaded, target)
+
+
+@flow(name="train")
+def train(source: str, path: str | None, output: str, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Train the classifier and save it with its model card; the card."""
+    return train_network(source, path, output, recipe)
+
+
+STEPS: dict[str, Callable[..., Counts]] = {
+    "ingest": ingest,
+    "attack": attack,
+    "explain": explain,
+    "analyse": analyse,
+}
+
+
+@flow(name="pipeline")
+def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
+    """Run a study from the images to the report; the report's path."""
+    loaded, target = opened(study, lake, limit)
+    with record_run(loaded, target, "run") as counts:
+        for name, step in STEPS.items():
+            started = time.monotonic()
+            written, found = step(study, lake, limit)
+            counts[name] = (written, found, time.monotonic() - started)
+        return report(study, lake, limit)

@@ -1,0 +1,230 @@
+"""What a study wants in the lake, and what of it is there.
+
+Partitions are planned from the lake alone, table after table: which images are attacked is known
+once predictions are there, which maps are wanted once adversarial examples are. No TensorFlow, no
+Prefect: `status` and `--dry-run` read this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from compute.classifier import file_sha256, model_path
+from compute.datasets import source_fingerprint
+from compute.methods import Method
+from flows.lake import Lake, Partition
+from flows.study import AttackSection, Study
+from sql.tables import SHARD
+
+ORIGINAL = "original"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The correctly classified images of a study: int64 arrays, ordered by image_id."""
+
+    image_id: np.ndarray
+    label: np.ndarray
+
+    def in_shard(self, shard: int) -> Chosen:
+        inside = self.image_id // SHARD == shard
+        return Chosen(self.image_id[inside], self.label[inside])
+
+    def shards(self) -> list[int]:
+        return [int(shard) for shard in np.unique(self.image_id // SHARD)]
+
+
+class Plan:
+    """The partitions that a study wants in a lake."""
+
+    def __init__(self, study: Study, lake: Lake) -> None:
+        self.study, self.lake = study, lake
+        self._chosen: Chosen | None = None
+
+    @cached_property
+    def dataset_made_from(self) -> dict[str, Any]:
+        section = self.study.dataset
+        fingerprint = _fingerprint(section.source, section.path, section.split)
+        return {"source": section.source, "split": section.split, "files": fingerprint}
+
+    @cached_property
+    def model_made_from(self) -> dict[str, Any]:
+        return {"sha256": file_sha256(model_path(self.study.model.file))}
+
+    @property
+    def _dataset(self) -> tuple[str, str]:
+        return ("dataset", self.study.dataset.id)
+
+    @property
+    def _model(self) -> tuple[str, str]:
+        return ("model", self.study.model.id)
+
+    def check_inputs(self) -> None:
+        """Raise what is wrong with the inputs before work starts: missing files, a lake made from others."""
+        _ = self.dataset_made_from, self.model_made_from
+        for partition in self.known():
+            self.lake.find(partition)
+
+    def image_count(self) -> int | None:
+        """Images of the dataset; None before they are in the lake."""
+        path = f"datasets/{self.study.dataset.id}.parquet"
+        return int(self.lake.read(path, ["images"])["images"][0].as_py()) if self.lake.exists(path) else None
+
+    def class_names(self) -> tuple[str, ...]:
+        """Classes of the dataset, once it is in the lake."""
+        row = self.lake.read(f"datasets/{self.study.dataset.id}.parquet", ["classes"])
+        return tuple(row["classes"][0].as_py())
+
+    def images(self, count: int) -> list[Partition]:
+        """Partitions of a dataset of `count` images."""
+        return [
+            Partition("images", (self._dataset,), shard, rows, {"dataset": self.dataset_made_from})
+            for shard, rows in _shard_sizes(count)
+        ]
+
+    def predictions(self, count: int) -> list[Partition]:
+        made_from = {"dataset": self.dataset_made_from, "model": self.model_made_from}
+        return [
+            Partition("predictions", (self._dataset, self._model), shard, rows, made_from)
+            for shard, rows in _shard_sizes(count)
+        ]
+
+    def chosen(self) -> Chosen:
+        """The correctly classified images, the first `limit` of them; predictions must be there."""
+        if self._chosen is None:
+            self._chosen = self._choose()
+        if self._chosen is None:
+            raise RuntimeError(f"{self.study.dataset.id} has no predictions in the lake: ingest comes first")
+        return self._chosen
+
+    def _choose(self) -> Chosen | None:
+        count = self.image_count()
+        if count is None:
+            return None
+        parts = []
+        for partition in self.predictions(count):
+            path = self.lake.find(partition)
+            if path is None:
+                return None
+            parts.append(self.lake.read(path, ["image_id", "label", "correct"]))
+        image_id, label, correct = (
+            np.concatenate([np.asarray(part[name]) for part in parts])
+            for name in ("image_id", "label", "correct")
+        )
+        kept = np.flatnonzero(correct)[: self.study.limit]
+        return Chosen(image_id[kept].astype(np.int64), label[kept].astype(np.int64))
+
+    def has_predictions(self) -> bool:
+        """Whether it is known which images are attacked."""
+        self._chosen = self._chosen or self._choose()
+        return self._chosen is not None
+
+    def attack_made_from(self, attack: AttackSection) -> dict[str, Any]:
+        return {
+            "dataset": self.dataset_made_from,
+            "model": self.model_made_from,
+            "attack": attack.parameters.as_row(),
+        }
+
+    def adversarials(self, attack: AttackSection, shard: int, chosen: Chosen) -> list[Partition]:
+        """One partition per target class that some chosen image of the shard has not as its label."""
+        inside = chosen.in_shard(shard)
+        made_from = self.attack_made_from(attack)
+        wanted = []
+        for target in range(len(self.class_names())):
+            rows = int((inside.label != target).sum())
+            keys = (self._dataset, self._model, ("attack", attack.id), ("target", target))
+            if rows:
+                wanted.append(Partition("adversarials", keys, shard, rows, made_from))
+        return wanted
+
+    def original_maps(self, method: Method, shard: int, chosen: Chosen) -> Partition:
+        """Maps of the shard's originals, explained for their label."""
+        made_from = {
+            "dataset": self.dataset_made_from,
+            "model": self.model_made_from,
+            "method": method.as_row(),
+        }
+        keys = self._map_keys(method, ORIGINAL, "label", None)
+        return Partition("relevance", keys, shard, len(chosen.in_shard(shard).image_id), made_from)
+
+    def adversarial_maps(
+        self, method: Method, attack: AttackSection, target: int, shard: int, successes: int
+    ) -> Partition:
+        """Maps of the shard's successful adversarial examples of a target, explained for that target."""
+        made_from = {**self.attack_made_from(attack), "method": method.as_row()}
+        keys = self._map_keys(method, attack.id, "target", target)
+        return Partition("relevance", keys, shard, successes, made_from)
+
+    def _map_keys(
+        self, method: Method, subject: str, explains: str, target: int | None
+    ) -> tuple[tuple[str, str | int | None], ...]:
+        return (
+            self._dataset,
+            self._model,
+            ("method", method.id),
+            ("subject", subject),
+            ("explains", explains),
+            ("target", target),
+        )
+
+    def successes(self, path: str, chosen: Chosen) -> np.ndarray:
+        """Rows of an adversarials file whose maps are wanted: successes among the chosen images."""
+        rows = self.lake.read(path, ["image_id", "status"])
+        wanted = np.isin(np.asarray(rows["image_id"]), chosen.image_id)
+        return np.flatnonzero(wanted & (np.asarray(rows["status"]) == "success"))
+
+    def known(self) -> Iterator[Partition]:
+        """Every wanted partition that can be named by now, in the order in which they are made."""
+        count = self.image_count()
+        if count is None:
+            return
+        yield from self.images(count)
+        yield from self.predictions(count)
+        if not self.has_predictions():
+            return
+        chosen = self.chosen()
+        methods = self.study.parsed_methods()
+        for attack in self.study.attacks:
+            for shard in chosen.shards():
+                yield from self.adversarials(attack, shard, chosen)
+        for shard in chosen.shards():
+            for method in methods:
+                yield self.original_maps(method, shard, chosen)
+        for attack in self.study.attacks:
+            for shard in chosen.shards():
+                for examples in self.adversarials(attack, shard, chosen):
+                    path = self.lake.find(examples)
+                    successes = 0 if path is None else len(self.successes(path, chosen))
+                    target = int(dict(examples.keys)["target"] or 0)
+                    for method in methods if successes else ():
+                        yield self.adversarial_maps(method, attack, target, shard, successes)
+
+    def has_adversarials(self) -> bool:
+        """Whether every adversarial example is there."""
+        chosen = self.chosen()
+        return all(
+            self.lake.find(partition)
+            for attack in self.study.attacks
+            for shard in chosen.shards()
+            for partition in self.adversarials(attack, shard, chosen)
+        )
+
+    def is_complete(self) -> bool:
+        """Whether everything is there, results and report aside."""
+        return self.has_predictions() and all(self.lake.find(partition) for partition in self.known())
+
+
+@cache
+def _fingerprint(source: str, path: str | None, split: str) -> str:
+    return source_fingerprint(source, path, split)
+
+
+def _shard_sizes(count: int) -> list[tuple[int, int]]:
+    """(shard, images in it) of a dataset of `count` images."""
+    return [(first // SHARD, min(SHARD, count - first)) for first in range(0, count, SHARD)]

@@ -1,0 +1,47 @@
+"""Report: one HTML page from a study's results."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flows.lake import Lake
+from flows.plan import Plan
+from flows.study import Study
+from flows.versions import versions
+from reports.page import StudyFacts, load_results, write_report
+
+
+def report_path(study: Study, lake: Lake) -> Path:
+    """Where a study's report stands: in a lake on this machine, else in the working directory."""
+    local = lake.root if lake.is_local else "."
+    return Path(local) / "reports" / f"{study.name}.html"
+
+
+def report(study: Study, lake: Lake, output: str | None = None) -> str:
+    """Write the report from the results in the lake; its path."""
+    results = load_results(lake.url, study.name)
+    facts = StudyFacts(
+        name=study.name,
+        title=study.title or study.name,
+        lake=lake.url,
+        class_names=Plan(study, lake).class_names(),
+        settings=_settings(study),
+        versions=versions(),
+    )
+    target = Path(output) if output else report_path(study, lake)
+    return str(write_report(results, facts, target).resolve())
+
+
+def _settings(study: Study) -> dict[str, str]:
+    """What decides the figures, in the order of the study file."""
+    dataset = f"{study.dataset.id} (source {study.dataset.source}, split {study.dataset.split})"
+    settings = {"dataset": dataset, "classifier": f"{study.model.id} ({Path(study.model.file).name})"}
+    for attack in study.attacks:
+        parameters = ", ".join(f"{name} {value}" for name, value in attack.parameters.as_row().items())
+        settings[f"attack {attack.id}"] = parameters
+    settings["methods"] = ", ".join(study.methods)
+    settings["images"] = (
+        f"the first {study.limit} correctly classified" if study.limit else "all correctly classified"
+    )
+    settings["batch size"] = str(study.batch_size)
+    return settings

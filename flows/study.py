@@ -1,0 +1,188 @@
+"""The study file: which dataset, model, attacks and methods, validated before any work."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from dataclasses import fields
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from compute.attacks.lbfgs import LBFGS
+from compute.classifier import SHIPPED
+from compute.methods import Method, parse_method
+from flows.errors import UserError
+from sql.tables import ID_PATTERN
+
+BUILT_IN = ("demo", "paper")
+
+
+def slug(text: str) -> str:
+    """The text as an id: lower case, anything else than letters, digits and dots becomes a hyphen."""
+    return re.sub(r"[^a-z0-9.]+", "-", Path(text).name.lower()).strip("-.") or "unnamed"
+
+
+def _checked_id(value: str) -> str:
+    if not ID_PATTERN.fullmatch(value):
+        raise ValueError("must be made of a to z, 0 to 9, dot and hyphen, because it becomes part of a path")
+    return value
+
+
+def _checked_method(value: str) -> str:
+    return parse_method(value).id
+
+
+Id = Annotated[str, AfterValidator(_checked_id)]
+MethodId = Annotated[str, AfterValidator(_checked_method)]
+
+
+class Section(BaseModel):
+    """A table of the study file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSection(Section):
+    source: Literal["cifar10-samples", "cifar10", "folder"] = "cifar10-samples"
+    path: str | None = None
+    split: Literal["train", "test"] = "test"
+    id: Id = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("id"):
+            source, split = values.get("source", "cifar10-samples"), values.get("split", "test")
+            name = {"cifar10": f"cifar10-{split}", "folder": slug(str(values.get("path") or "folder"))}
+            return {**values, "id": name.get(source, source)}
+        return values
+
+    @model_validator(mode="after")
+    def _folder_has_path(self) -> DatasetSection:
+        if self.source == "folder" and not self.path:
+            raise ValueError(
+                "source 'folder' needs a path: a folder with one subfolder of PNG files per class"
+            )
+        return self
+
+
+class ModelSection(Section):
+    file: str = "shipped"
+    id: Id = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("id"):
+            file = str(values.get("file", "shipped"))
+            return {**values, "id": SHIPPED if file == "shipped" else slug(Path(file).stem)}
+        return values
+
+
+class AttackSection(Section):
+    id: Id = "lbfgs"
+    algorithm: Literal["lbfgs"] = "lbfgs"
+    parameters: LBFGS = Field(default_factory=LBFGS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_parameters(cls, values: Any) -> Any:
+        """In the file the parameters stand beside the id."""
+        if not isinstance(values, dict) or "parameters" in values:
+            return values
+        own = {key: values[key] for key in ("id", "algorithm") if key in values}
+        return {**own, "parameters": {key: values[key] for key in values if key not in own}}
+
+
+class Study(Section):
+    """One study; see `relevance-lake init` for the file with comments."""
+
+    name: Id
+    title: str = ""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    dataset: DatasetSection = DatasetSection.model_validate({})
+    model: ModelSection = ModelSection.model_validate({})
+    attacks: tuple[AttackSection, ...] = (AttackSection(),)
+    methods: tuple[MethodId, ...]
+
+    @model_validator(mode="after")
+    def _ids_are_unique(self) -> Study:
+        for kind, ids in (("attack", [a.id for a in self.attacks]), ("method", list(self.methods))):
+            twice = sorted({i for i in ids if ids.count(i) > 1})
+            if not ids:
+                raise ValueError(f"{kind}s are empty: name at least one")
+            if twice:
+                raise ValueError(f"{kind} {', '.join(twice)} stands twice")
+        if any(a.id == "original" for a in self.attacks):
+            raise ValueError("an attack cannot have the id 'original': that names the unattacked image")
+        return self
+
+    def attack(self, attack_id: str) -> AttackSection:
+        return next(attack for attack in self.attacks if attack.id == attack_id)
+
+    def parsed_methods(self) -> tuple[Method, ...]:
+        return tuple(parse_method(method) for method in self.methods)
+
+
+def load_study(name: str) -> Study:
+    """A built-in study by name, or one from a TOML file; UserError says what is wrong with it."""
+    if name in BUILT_IN:
+        return parse_study(built_in_text(name), f"built-in study {name}", Path())
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(
+            f"no study {name!r}: give {' or '.join(BUILT_IN)}, or a TOML file "
+            "(`relevance-lake init` writes one)"
+        )
+    return parse_study(path.read_text(encoding="utf-8"), str(path), path.parent)
+
+
+def built_in_text(name: str) -> str:
+    """Text of a built-in study file."""
+    return (resources.files("flows") / "studies" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def parse_study(text: str, where: str, folder: Path) -> Study:
+    """Validate the text of a study file; relative paths in it start at `folder`."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{where} is not valid TOML: {error}") from None
+    for section, key in (("dataset", "path"), ("model", "file")):
+        table = values.get(section)
+        if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] != "shipped":
+            table[key] = str(folder / table[key])
+    try:
+        return Study.model_validate(values)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(where, dict(e)) for e in error.errors())) from None
+
+
+def _explain(where: str, error: dict[str, Any]) -> str:
+    """One validation error as a sentence with file, key and what is allowed."""
+    place = [part for part in error["loc"] if part not in ("parameters",)]
+    key = ".".join(str(part) for part in place)
+    if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        allowed = _allowed_keys(place[:-1])
+        close = difflib.get_close_matches(str(place[-1]), allowed, 1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return f"{where}: unknown key {key!r}.{hint} Allowed here: {', '.join(allowed)}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    given = "" if error["type"] == "missing" or error["input"] is None else f", not {error['input']!r}"
+    if isinstance(error["input"], dict | list | tuple) or "not " in message:
+        given = ""
+    return f"{where}: {key or 'study'}: {message}{given}"
+
+
+def _allowed_keys(place: list[Any]) -> list[str]:
+    names = [part for part in place if isinstance(part, str)]
+    if not names:
+        return list(Study.model_fields)
+    if names[0] == "attacks":
+        return ["id", "algorithm", *(field.name for field in fields(LBFGS))]
+    return list({"dataset": DatasetSection, "model": ModelSection}[names[0]].model_fields)
