@@ -29,7 +29,11 @@ def test_table2_layer_by_layer():
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert [layer.filters for layer in convolutions] == [32, 32, 64, 64, 128, 128]
     assert {(layer.kernel_size, layer.padding) for layer in convolutions} == {((3, 3), "same")}
-    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [0.2, 0.3, 0.4]
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [
+        0.2,
+        0.3,
+        0.4,
+    ]
     without_biases = [w for w in model.trainable_weights if not w.path.endswith("bias")]
     assert sum(int(np.prod(w.shape)) for w in without_biases) == 307_936  # as the paper counts
 
@@ -70,7 +74,9 @@ def test_other_shapes_are_refused(tmp_path):
         [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]
     ).save(file)
     assert load_classifier(str(file), (8, 8, 3), 4).count_params() == 772
-    with pytest.raises(ModelError, match=r"takes images of shape \(8, 8, 3\), but the dataset has \(32, 32, 3\)"):
+    with pytest.raises(
+        ModelError, match=r"takes images of shape \(8, 8, 3\), but the dataset has \(32, 32, 3\)"
+    ):
         load_classifier(str(file), (32, 32, 3), 4)
     with pytest.raises(ModelError, match=r"outputs of shape \(4,\), but the dataset has 10 classes"):
         load_classifier(str(file), (8, 8, 3), 10)
@@ -79,7 +85,12 @@ def test_other_shapes_are_refused(tmp_path):
 def test_model_with_code_in_it_is_refused(tmp_path):
     file = tmp_path / "lambda.keras"
     keras.Sequential(
-        [keras.Input((8, 8, 3)), keras.layers.Lambda(lambda x: x), keras.layers.Flatten(), keras.layers.Dense(4)]
+        [
+            keras.Input((8, 8, 3)),
+            keras.layers.Lambda(lambda x: x),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+        ]
     ).save(file)
     with pytest.raises(ModelError, match="in safe mode"):
         load_classifier(str(file), (8, 8, 3), 4)

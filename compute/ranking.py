@@ -1,0 +1,94 @@
+"""From raw relevance to what the lake keeps of a map: scaled values, status, ranks, ties."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SHARES = (0.01, 0.1)
+"""The top shares of components whose last place is checked for ties: 31 and 307 of 3072."""
+
+INDEX_BITS = np.uint64(32)
+BLOCK = 256
+"""Maps sorted at a time: their keys (6 MB for 3072 components) stay near the processor."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Columns of the lake's table `relevance` for n maps of d components.
+
+    relevance: float32 [n, d], divided by the map's largest |value|; a zero map as it is, a
+        non-finite one undivided.
+    scale: float32 [n], that largest |value|; 0 for a zero map, NaN for a non-finite one.
+    status: str [n], ok, zero or non_finite. Where it is not ok, `rank` holds zeros and the ties -1:
+        null in the lake.
+    rank: uint16 [n, d] (uint32 beyond 65,536 components), 0 = most relevant.
+    ties_at_31, ties_at_307: int32 [n], number of other components that share the value at the 31st
+        and 307th place (of 3072; else at the last place of the top 1 % and 10 %).
+    """
+
+    relevance: np.ndarray
+    scale: np.ndarray
+    status: np.ndarray
+    rank: np.ndarray
+    ties_at_31: np.ndarray
+    ties_at_307: np.ndarray
+
+    @property
+    def ok(self) -> np.ndarray:
+        """bool [n]: which maps enter statistics and have ranks."""
+        return self.status == "ok"
+
+
+def top_places(components: int) -> tuple[int, ...]:
+    """Number of components in the top 1 % and 10 %, halves rounded up, at least one."""
+    return tuple(max(1, int(components * share + 0.5)) for share in SHARES)
+
+
+def finish_maps(raw: np.ndarray) -> Maps:
+    """Scale and rank raw relevance, float32 or float64 [n, d].
+
+    A map is non_finite when a value is, or when its largest |value| does not fit float32; it is
+    zero when that value is zero in float32.
+    """
+    if raw.ndim != 2 or raw.shape[1] == 0:
+        raise ValueError(f"raw relevance must be [maps, components], at least one component, not {raw.shape}")
+    n, d = raw.shape
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.abs(raw).max(axis=1, initial=0)
+        scale = largest.astype(np.float32)
+        relevance = raw.astype(np.float32)
+        status = np.where(~np.isfinite(scale), "non_finite", np.where(scale == 0, "zero", "ok"))
+    scale[status == "non_finite"] = np.nan
+    relevance[status == "zero"] = 0
+    ok = np.flatnonzero(status == "ok")
+    rank = np.zeros((n, d), np.uint16 if d <= 65_536 else np.uint32)
+    ties = np.full((len(SHARES), n), -1, np.int32)
+    for start in range(0, len(ok), BLOCK):
+        rows = ok[start : start + BLOCK]
+        # + 0 makes -0 of +0, which would else sort apart from it
+        relevance[rows] = (raw[rows] / largest[rows, None]).astype(np.float32) + np.float32(0)
+        rank[rows], ties[:, rows] = _rank(relevance[rows], rank.dtype)
+    return Maps(relevance, scale, status, rank, *ties)
+
+
+def _rank(values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks [n, d] and ties [places, n] of float32 values [n, d] without NaN and -0.
+
+    Sorts (key of the value, component) packed in one uint64, which is more than twice as fast as a
+    stable argsort and has its tie-break: positive floats order as their bits do, negative ones in
+    reverse, so that inverting the bits of the positive ones gives keys in descending order.
+    """
+    n, d = values.shape
+    bits = values.view(np.uint32)
+    negative = bits >> np.uint32(31) == 1
+    keys = np.where(negative, bits, ~bits & np.uint32(0x7FFF_FFFF)).astype(np.uint64)
+    keys = (keys << INDEX_BITS) | np.arange(d, dtype=np.uint64)
+    keys.sort(axis=1)
+    rank = np.empty((n, d), dtype)
+    order = (keys & np.uint64(0xFFFF_FFFF)).astype(np.int64)
+    np.put_along_axis(rank, order, np.arange(d, dtype=dtype)[None], axis=1)
+    ordered = keys >> INDEX_BITS
+    ties = [(ordered == ordered[:, k - 1, None]).sum(axis=1) - 1 for k in top_places(d)]
+    return rank, np.array(ties, np.int32)
