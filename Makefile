@@ -22,7 +22,8 @@ lint: .venv/ready-dev
 	$(BIN)/sqlfluff lint sql
 
 bench: .venv/ready-dev
-	for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for file in tests/benchmarks/bench_*.py; do \
+	  echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) || exit 1; done
 
 # An environment is stale when what it was made from is newer than its mark.
 .venv/ready: pyproject.toml requirements.txt

@@ -59,7 +59,7 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
             images.of(inside.image_id[[i for _, i in pairs]]),
             np.array([dict(p.keys)["target"] for p, _ in pairs], np.int64),
             attack.parameters,
-            min(study.batch_size, len(pairs)),
+            study.batch_size,
             count,
         )
     for partition in wanted:

@@ -110,4 +110,5 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
             "rank": finished.rank, "ties_at_31": finished.ties_at_31, "ties_at_307": finished.ties_at_307,
         }  # fmt: skip
         nulls: dict[str, np.ndarray] = dict.fromkeys(("rank", "ties_at_31", "ties_at_307"), missing)
+        nulls["scale"] = finished.status == "non_finite"
         lake.write(partition, table_of(RELEVANCE, columns, nulls), recorded(study))

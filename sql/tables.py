@@ -131,7 +131,7 @@ RELEVANCE = Table(
         IMAGE_ID, LABEL,
         Column("explained_class", "int32", "class", "class whose logit starts the propagation"),
         Column("start", "float32", "", "that logit"),
-        Column("scale", "float32", "", "largest |relevance| before division; 0 for a zero map"),
+        Column("scale", "float32", "", "largest |relevance| before division; 0 for a zero map, null for a non_finite one"),
         Column("status", "string", "", "ok, zero or non_finite; only ok maps enter statistics"),
         Column("ties_at_31", "int32", "", "other components that share the value at the 31st place; null unless ok"),
         Column("ties_at_307", "int32", "", "the same at the 307th place"),

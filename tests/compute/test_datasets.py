@@ -95,7 +95,7 @@ def test_unreadable_image_is_named(tmp_path, pixels):
 
 def test_label_out_of_range_is_named(tmp_path, pixels):
     write_hub(tmp_path, pixels, [1, 2, 10])
-    with pytest.raises(DatasetError, match="row 2 has label 10, expected 0 to 9"):
+    with pytest.raises(DatasetError, match=r"row 2 has label 10"):
         load_dataset("cifar10", tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_empty_split_is_named(tmp_path):
 
 def test_corrupt_parquet_is_named(tmp_path):
     (tmp_path / "test-00000-of-00001.parquet").write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(DatasetError, match="test-00000-of-00001.parquet is not a Parquet file"):
+    with pytest.raises(DatasetError, match=r"test-00000-of-00001\.parquet is not a Parquet file"):
         load_dataset("cifar10", tmp_path)
 
 

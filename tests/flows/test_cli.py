@@ -1,0 +1,277 @@
+"""The command line as people type it: answers, refusals with exit code 2, and what it does not load."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows import cli
+
+COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys, tmp_path):
+    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["relevance-lake", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def run_apart(*words, **environment):
+    """Run a command in a process of its own, which prints at its end what heavy packages it loaded."""
+    script = (
+        "import atexit, sys\n"
+        "heavy = {'tensorflow', 'keras', 'prefect'}\n"
+        "atexit.register(lambda: print('loaded', sorted(heavy & set(sys.modules))))\n"
+        "sys.argv = ['relevance-lake', *sys.argv[1:]]\n"
+        "from flows.cli import main\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", script, *map(str, words)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+
+
+def test_version_and_help(typed):
+    assert re.fullmatch(r"relevance-lake \d+\.\d+\.\d+\n", typed("--version")[1])
+    code, out, _ = typed("--help")
+    assert code == 0
+    for command in ("run", "ingest", "train", "attack", "explain", "analyse", "report", "evaluate",
+                    "sql", "status", "init", "schema", "serve"):  # fmt: skip
+        assert f" {command} " in out
+        assert "Example: relevance-lake " + command in typed(command, "--help")[1]
+
+
+def test_sql_answers_in_every_format(typed, finished_lake):
+    query = "select subject, count(*) as maps from relevance group by subject order by subject"
+    assert (
+        typed("sql", query, "--lake", finished_lake, "--format", "csv")[1]
+        == "subject,maps\nlbfgs,54\noriginal,6\n"
+    )
+    answer = json.loads(typed("sql", query, "--lake", finished_lake, "--format", "json")[1])
+    assert answer == [{"subject": "lbfgs", "maps": 54}, {"subject": "original", "maps": 6}]
+    assert "lbfgs" in typed("sql", query, "--lake", finished_lake)[1]
+
+
+def test_status_and_dry_run_tell_what_is_missing(typed, study_file, finished_lake, lake_copy):
+    code, out, _ = typed("status", study_file, "--lake", finished_lake)
+    assert code == 0
+    assert "11 of 11" in out
+    next((lake_copy / "relevance").rglob("*target=3/*.parquet")).unlink()
+    assert "10 of 11" in typed("status", study_file, "--lake", lake_copy)[1]
+    out = typed("run", study_file, "--lake", lake_copy, "--dry-run")[1]
+    assert re.search(r"relevance\s+│\s+1\s+│\s+[12] ", out)
+    assert "GB free" in out
+    fresh = typed("run", "demo", "--lake", "none", "--dry-run")[1]
+    assert re.search(r"adversarials\s+│\s+10\s+│\s+180", fresh)
+    assert not Path("none").exists()
+
+
+def test_run_of_a_finished_study_computes_nothing_and_loads_neither(study_file, lake_copy):
+    done = run_apart("run", study_file, "--lake", lake_copy)
+    assert "nothing to compute" in done.stdout
+    assert str(lake_copy / "reports" / "small.html") in done.stdout.replace("\n", "")
+    assert "loaded []" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["sql", "select count(*) from relevance"],
+        ["status", "STUDY"],
+        ["report", "STUDY", "--output", "OUT"],
+        ["schema"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_light_commands_load_neither_tensorflow_nor_prefect(words, study_file, finished_lake, tmp_path):
+    named = {"STUDY": str(study_file), "OUT": str(tmp_path / "r.html")}
+    done = run_apart(*(named.get(word, word) for word in words), RELEVANCE_LAKE=str(finished_lake))
+    assert "loaded []" in done.stdout
+
+
+def test_report_is_written_where_it_is_asked_for(typed, study_file, finished_lake, tmp_path):
+    code, out, _ = typed("report", study_file, "--lake", finished_lake, "--output", "own.html")
+    assert (code, out.strip()) == (0, str(tmp_path / "own.html"))
+    assert (tmp_path / "own.html").stat().st_size > 500_000
+
+
+def test_init_writes_a_study_that_is_valid(typed, tmp_path):
+    assert typed("init", "My Study.toml")[0] == 0
+    from flows.study import load_study
+
+    study = load_study("My Study.toml")
+    assert study.name == "my-study"
+    assert study.methods == load_study("demo").methods
+    code, _, err = typed("init", "My Study.toml")
+    assert code == 2
+    assert "already there" in err
+
+
+def test_schema_names_every_column(typed):
+    rows = json.loads(typed("schema", "--format", "json")[1])
+    assert {"table", "column", "type", "unit", "meaning"} == set(rows[0])
+    assert {"images", "predictions", "adversarials", "relevance", "methods", "runs"} <= {
+        r["table"] for r in rows
+    }
+    assert all(row["meaning"] for row in rows)
+    assert "explained_class" in typed("schema", "relevance")[1]
+    assert typed("schema", "relevances")[0] == 2
+
+
+def test_evaluate_prints_the_accuracy(typed):
+    out = typed("evaluate", "--dataset", "cifar10-samples")[1]
+    assert re.search(r"accuracy (1\.0000|0\.\d{4}) \(\d+ of 20\)", out)
+
+
+def write_bad_study(folder):
+    (folder / "typo.toml").write_text('name = "x"\nmetods = ["lrp-0"]\n')
+
+
+def write_text_among_images(folder):
+    (folder / "images" / "cat").mkdir(parents=True)
+    (folder / "images" / "cat" / "readme.txt").write_text("hello")
+    (folder / "s.toml").write_text(
+        'name = "x"\nmethods = ["lrp-0"]\n[dataset]\nsource = "folder"\npath = "images"\n'
+    )
+
+
+def write_study_without_model(folder):
+    (folder / "s.toml").write_text('name = "x"\nmethods = ["lrp-0"]\n[model]\nfile = "gone.keras"\n')
+
+
+def write_foreign_folder(folder):
+    (folder / "photos").mkdir()
+    (folder / "photos" / "a.txt").write_text("x")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words", "said"),
+    [
+        (write_bad_study, ["run", "typo.toml"], r"typo.toml: unknown key 'metods'. Did you mean 'methods'\?"),
+        (None, ["run", "demmo"], "no study 'demmo'"),
+        (None, ["sql", "select 1", "--lake", "none"], "none"),
+        (None, ["status", "demo", "--lake", "none"], "no lake at none"),
+        (None, ["report", "demo", "--lake", "none"], "relevance-lake"),
+        (None, ["attack", "demo", "--lake", "none"], "run `relevance-lake ingest demo --lake none` first"),
+        (write_study_without_model, ["run", "s.toml"], "no model file .*gone.keras"),
+        (None, ["evaluate", "--model", "gone.keras"], "no model file gone.keras"),
+        (None, ["evaluate", "--dataset", "gone"], "no dataset 'gone'"),
+        (write_text_among_images, ["run", "s.toml"], r"readme.txt is not a PNG file: remove or convert it"),
+        (write_text_among_images, ["evaluate", "--dataset", "images"], r"readme.txt is not a PNG file"),
+        (write_foreign_folder, ["sql", "select 1", "--lake", "photos"], "photos"),
+        (None, ["serve", "demo"], "no Prefect server"),
+        (None, ["train", "--output", "x.h5", "--dataset", "cifar10-samples"], "train and test split"),
+    ],
+)
+def test_bad_input_is_one_message_and_exit_code_2(typed, tmp_path, prepare, words, said):
+    if prepare:
+        prepare(tmp_path)
+    code, _, err = typed(*words)
+    assert code == 2
+    assert re.search(said, " ".join(err.split()))
+    assert "Traceback" not in err
+
+
+def test_bad_sql_is_explained(typed, finished_lake):
+    for query, said in (
+        ("selec 1", "selec"),
+        ("select nothing from relevance", "nothing"),
+        ("select * from relevanc", "relevanc"),
+        ("drop view relevance", "SELECT"),
+        ("copy (select 1) to 'x.csv'", "SELECT"),
+    ):
+        code, _, err = typed("sql", query, "--lake", finished_lake)
+        assert code == 2
+        assert said.lower() in err.lower()
+        assert "Traceback" not in err
+
+
+def test_corrupt_partition_is_named(typed, study_file, lake_copy):
+    victim = next((lake_copy / "relevance").rglob("*target=3/*.parquet"))
+    victim.write_bytes(b"PAR1 no more PAR1")
+    for words in (["status", study_file], ["run", study_file], ["sql", "select sum(rank[1]) from relevance"]):
+        code, _, err = typed(*words, "--lake", lake_copy)
+        assert code == 2
+        assert victim.name in err.replace("\n", "")
+        assert "delete" in err
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    def broken():
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+@pytest.mark.prefect
+@pytest.mark.slow
+def test_a_schedule_fires(study_file, lake_copy, tmp_path):
+    """A server, `serve` with a schedule of every minute, and a run that it started."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = {
+        **os.environ,
+        "PREFECT_HOME": str(tmp_path / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+    server = [
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    ]
+    serve = [*COMMAND, "serve", str(study_file), "--cron", "* * * * *", "--lake", str(lake_copy)]
+    runs = lake_copy / "runs"
+    before = len(list(runs.iterdir()))
+    processes = []
+    try:
+        with (tmp_path / "log").open("w") as log:
+            processes.append(subprocess.Popen(server, env=env, stdout=log, stderr=log))
+            deadline = time.monotonic() + 120
+            while time.monotonic() < deadline:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(1)
+            processes.append(subprocess.Popen(serve, env=env, stdout=log, stderr=log))
+            deadline = time.monotonic() + 240
+            while time.monotonic() < deadline and len(list(runs.iterdir())) == before:
+                time.sleep(2)
+        assert len(list(runs.iterdir())) > before, (tmp_path / "log").read_text()[-3000:]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()

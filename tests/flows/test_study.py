@@ -1,0 +1,98 @@
+"""The study file: defaults, and every mistake named with its place and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.errors import UserError
+from flows.study import BUILT_IN, built_in_text, load_study, parse_study, slug
+
+MINIMAL = 'name = "x"\nmethods = ["lrp-0"]\n'
+
+
+def refused(text):
+    with pytest.raises(UserError) as caught:
+        parse_study(text, "s.toml", Path())
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_studies_are_valid(name):
+    study = load_study(name)
+    assert study.name == name
+    assert len(study.methods) == len(set(study.methods))
+
+
+def test_defaults_are_the_documented_ones():
+    demo, minimal = load_study("demo"), parse_study(MINIMAL, "s.toml", Path())
+    assert minimal.attacks == demo.attacks
+    assert minimal.dataset == demo.dataset
+    assert (minimal.dataset.id, minimal.model.id) == ("cifar10-samples", "cifar10-table2")
+
+
+def test_ids_follow_the_inputs():
+    text = (
+        MINIMAL + '[dataset]\nsource = "folder"\npath = "My Images"\n[model]\nfile = "nets/Big_Net.keras"\n'
+    )
+    study = parse_study(text, "s.toml", Path("/studies"))
+    assert (study.dataset.id, study.model.id) == ("my-images", "big-net")
+    assert study.dataset.path == "/studies/My Images"
+    assert study.model.file == "/studies/nets/Big_Net.keras"
+    assert slug("///") == "unnamed"
+
+
+def test_a_file_is_read_from_its_folder(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text(MINIMAL + '[dataset]\nsource = "cifar10"\npath = "data"\n')
+    assert load_study(str(file)).dataset.path == str(tmp_path / "data")
+    assert load_study(str(file)).dataset.id == "cifar10-test"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MINIMAL + "metods = 1", "unknown key 'metods'. Did you mean 'methods'? Allowed here: name, title"),
+        (MINIMAL + "[dataset]\nsplits = 1", "unknown key 'dataset.splits'. Did you mean 'split'?"),
+        (MINIMAL + "[model]\npath = 'a'", "unknown key 'model.path'"),
+        (
+            MINIMAL + "[[attacks]]\nconfidnce = 1",
+            "unknown key 'attacks.0.confidnce'. Did you mean 'confidence'?",
+        ),
+        (MINIMAL + "[[attacks]]\nconfidence = 1.5", "attacks.0: confidence must lie in [0, 1), not 1.5"),
+        (
+            MINIMAL + "[[attacks]]\ndistance = 'l7'",
+            "attacks.0.distance: Input should be 'mse' or 'mae', not 'l7'",
+        ),
+        (MINIMAL + "[[attacks]]\nid = 'original'", "an attack cannot have the id 'original'"),
+        (MINIMAL + "[[attacks]]\n[[attacks]]", "attack lbfgs stands twice"),
+        (MINIMAL + "[dataset]\nsource = 'folder'", "dataset: source 'folder' needs a path"),
+        (MINIMAL + "[dataset]\nid = '../up'", "dataset.id: must be made of a to z"),
+        (MINIMAL + "limit = 0", "limit: Input should be greater than or equal to 1, not 0"),
+        ('name = "x"', "methods: Field required"),
+        ('name = "x"\nmethods = []', "methods are empty: name at least one"),
+        ('name = "x"\nmethods = ["lrp-0", "lrp-0"]', "method lrp-0 stands twice"),
+        ('name = "x"\nmethods = ["lrp-zero"]', "methods.0: unknown method 'lrp-zero'"),
+        ('name = "Big X"\nmethods = ["lrp-0"]', "name: must be made of a to z"),
+        ("name = ", "is not valid TOML"),
+    ],
+)
+def test_mistakes_are_named(text, said):
+    message = refused(text)
+    assert message.startswith("s.toml")
+    assert said in message
+    assert "\n" not in message
+
+
+def test_unknown_study_names_the_remedy():
+    with pytest.raises(UserError, match=r"no study 'demmo': give demo or paper, or a TOML file"):
+        load_study("demmo")
+
+
+def test_the_demo_file_shows_every_attack_parameter():
+    from dataclasses import fields
+
+    from compute.attacks.lbfgs import LBFGS
+
+    text = built_in_text("demo")
+    for field in fields(LBFGS):
+        assert f"\n{field.name} = " in text
