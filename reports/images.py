@@ -1,0 +1,84 @@
+"""Images and relevance maps as PNG data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+ENLARGE = 3
+"""Each pixel becomes this many squared, so that no viewer blurs a small image."""
+
+DIVERGING = (
+    "#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7",
+    "#fddbc7", "#f4a582", "#d6604d", "#b2182b", "#67001f",
+)  # fmt: skip
+"""ColorBrewer RdBu, reversed: blue against, white none, red for; safe for colour-blind readers."""
+
+_STEPS = 254
+"""Colours of the map's palette, even, so that one of the 255 entries is exactly the centre."""
+
+
+def png_uri(image: Image.Image) -> str:
+    """A PNG, enlarged without smoothing, as `data:image/png;base64,...`."""
+    enlarged = image.resize((image.width * ENLARGE, image.height * ENLARGE), Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    enlarged.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def photo_uri(pixels: NDArray[np.float64]) -> str:
+    """PNG of an image of shape (height, width, channels), values in [0, 1]; one channel is shown grey."""
+    levels = np.round(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
+    return png_uri(Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels[:, :, :3]))
+
+
+def unflatten(values: Sequence[float], height: int, width: int, channels: int) -> NDArray[np.float64]:
+    """A row's flat vector as (height, width, channels), float64."""
+    return np.asarray(values, np.float64).reshape(height, width, channels)
+
+
+def amplification(differences: Sequence[NDArray[np.float64]]) -> int:
+    """The round factor that shows differences: 99.5 % of all |values| stay within half the grey range."""
+    sizes = np.concatenate([np.abs(d).ravel() for d in differences]) if differences else np.zeros(1)
+    reach = float(np.quantile(sizes, 0.995))
+    if reach <= 0.0:
+        return 1
+    steps = [f * 10**e for e in range(4) for f in (1, 2, 5)]
+    return max((step for step in steps if step * reach <= 0.5), default=1)
+
+
+def difference_uri(difference: NDArray[np.float64], factor: int) -> str:
+    """PNG of a difference of two images, grey where nothing changed, `factor` times amplified."""
+    return photo_uri(0.5 + factor * difference)
+
+
+def map_uri(relevance: NDArray[np.float64]) -> str:
+    """PNG of a relevance map of shape (height, width, channels).
+
+    The channels of a pixel are added; the sums are divided by their largest absolute value, so that
+    the palette's ends are +-1 of the shown map and its centre is zero.
+    """
+    sums = relevance.sum(axis=2)
+    largest = np.abs(sums).max()
+    scaled = sums / largest if largest > 0 else sums
+    index = np.round((scaled + 1.0) / 2.0 * _STEPS).astype(np.uint8)
+    image = Image.fromarray(index, mode="P")
+    image.putpalette(_palette())
+    return png_uri(image)
+
+
+def blank_uri(height: int, width: int) -> str:
+    """PNG in place of a map that does not exist: even grey, a colour that the palette does not have."""
+    return png_uri(Image.new("L", (width, height), 128))
+
+
+def _palette() -> list[int]:
+    anchors = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in DIVERGING], np.float64)
+    at = np.linspace(0, len(anchors) - 1, _STEPS + 1)
+    channels = [np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)]
+    return [int(value) for value in np.round(np.stack(channels, axis=1)).ravel()]

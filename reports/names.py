@@ -1,0 +1,125 @@
+"""How methods, conventions and numbers are written on the page, and in which order they stand."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+MINUS = "\N{MINUS SIGN}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
+ORIGINAL = "original"
+BAND_PAIRS = (
+    ("most relevant", "1 %"),
+    ("most relevant", "10 %"),
+    ("1 %", "1 %"),
+    ("1 %", "10 %"),
+    ("10 %", "10 %"),
+)
+"""Original band and adversarial band, in the order of the paper's Table 5."""
+
+CONVENTIONS = {
+    "published": "Published convention",
+    "canonical": "Canonical convention",
+    "other": "Other methods",
+}
+"""Convention to its title, in the order of the page; `other` holds what is not LRP."""
+
+_ALPHA, _BETA, _EPSILON = (
+    "\N{GREEK SMALL LETTER ALPHA}",
+    "\N{GREEK SMALL LETTER BETA}",
+    "\N{GREEK SMALL LETTER EPSILON}",
+)
+_EPSILON_RULE = re.compile(r"lrp-epsilon-([0-9.e+-]+)")
+_ALPHA_BETA_RULE = re.compile(r"lrp-alpha([0-9.]+)-beta(-?[0-9.]+)")
+
+
+def base_method(method: str) -> str:
+    """Id of a method without its convention: the name under which the paper prints its figures."""
+    return method.removeprefix("published-")
+
+
+def convention(method: str) -> str:
+    """`published`, `canonical` (LRP by the literature) or `other`, read from the method's id."""
+    if method.startswith("published-"):
+        return "published"
+    return "canonical" if method.startswith("lrp-") else "other"
+
+
+def method_name(method: str) -> str:
+    """Name of a method as a reader knows it, without its convention; an unknown id stays as it is."""
+    base = base_method(method)
+    if base == "lrp-0":
+        return "LRP-0"
+    if match := _EPSILON_RULE.fullmatch(base):
+        return f"LRP-{_EPSILON} {match[1]}"
+    if match := _ALPHA_BETA_RULE.fullmatch(base):
+        return f"LRP-{_ALPHA}{_BETA} {match[1]}/{match[2].replace('-', MINUS)}"
+    return base
+
+
+def method_order(methods: Iterable[str]) -> list[str]:
+    """Distinct methods: by convention, then LRP-0, epsilon rules by epsilon, alpha-beta, the rest by name."""
+    return sorted(set(methods), key=_method_key)
+
+
+def _method_key(method: str) -> tuple[int, int, float, str]:
+    base = base_method(method)
+    group = list(CONVENTIONS).index(convention(method))
+    if base == "lrp-0":
+        return group, 0, 0.0, base
+    if match := _EPSILON_RULE.fullmatch(base):
+        return group, 1, float(match[1]), base
+    if match := _ALPHA_BETA_RULE.fullmatch(base):
+        return group, 2, float(match[1]), base
+    return group, 3, 0.0, base
+
+
+def band_name(band: str) -> str:
+    """A band of components as the page writes it."""
+    return band if band == "most relevant" else f"top {band}".replace(" ", NO_BREAK)
+
+
+def band_pair_name(original: str, adversarial: str) -> str:
+    """Which components are looked for, and where."""
+    return f"{band_name(original)} in {band_name(adversarial)}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share of 1 as per cent."""
+    return "-" if share is None or math.isnan(share) else decimal(100 * share, digits) + f"{NO_BREAK}%"
+
+
+def decimal(value: float | None, digits: int = 4) -> str:
+    """A number with a fixed count of decimals; a value that rounds to zero has no sign."""
+    if _missing(value):
+        return "-"
+    text = f"{value:,.{digits}f}"
+    if not any(digit in text for digit in "123456789"):
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def signed(value: float | None, digits: int = 4) -> str:
+    """A difference, with its sign."""
+    text = decimal(value, digits)
+    return f"+{text}" if value and text[0].isdigit() and any(d in text for d in "123456789") else text
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with a fixed count of significant digits."""
+    return "-" if _missing(value) else f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def count(value: float | None) -> str:
+    """A whole number, with commas between thousands."""
+    return "-" if _missing(value) else f"{value:,.0f}".replace("-", MINUS)
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 map`, `2 maps`."""
+    return f"{count(number)} {one if number == 1 else many or one + 's'}"
+
+
+def _missing(value: float | None) -> bool:
+    return value is None or math.isnan(value)

@@ -1,0 +1,129 @@
+"""One self-contained HTML page: it loads nothing, and the reader's browser draws its charts."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from reports.published import PublishedFigures, published_figures
+from reports.results import ReportError, StudyFacts, check_results, load_results
+from reports.sections import Section, sections
+from reports.tables import settings_table
+
+__all__ = ["ReportError", "StudyFacts", "load_results", "render_page", "write_report"]
+
+
+def write_report(
+    results: Mapping[str, pl.DataFrame],
+    study: StudyFacts,
+    path: str | os.PathLike[str],
+    *,
+    queries: Mapping[str, str] | None = None,
+    published: PublishedFigures | None = None,
+) -> Path:
+    """Write the report of a study as one HTML file, whole or not at all, and return its path.
+
+    `results` maps each analysis to its stored result (see `load_results`); `queries` maps an analysis to
+    its SQL text (default: the texts of the sql room); `published` are the figures to stand beside (default:
+    the paper's). Raises ReportError where a result or one of its columns is missing.
+    """
+    page = render_page(results, study, queries=queries, published=published)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=target.parent, prefix=".tmp-", delete=False
+    ) as file:
+        file.write(page)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, target)
+    return target
+
+
+def render_page(
+    results: Mapping[str, pl.DataFrame],
+    study: StudyFacts,
+    *,
+    queries: Mapping[str, str] | None = None,
+    published: PublishedFigures | None = None,
+) -> str:
+    """The text of the page; arguments and errors as `write_report`."""
+    from reports.bundle import vega_bundle
+    from reports.theme import config
+
+    checked = check_results(results, study.name, study.lake)
+    printed = published_figures() if published is None else published
+    content = sections(checked, study, printed)
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("page.html.j2")
+    return template.render(
+        study=study,
+        sections=content,
+        settings=settings_table(study),
+        queries=sql_texts() if queries is None else queries,
+        specs=_json(chart_specs(content)),
+        themes=_json({"light": config("light"), "dark": config("dark")}),
+        bundle=Markup(vega_bundle()),
+        style=Markup(_text("page.css")),
+        script=Markup(_text("page.js")),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def chart_specs(content: list[Section]) -> dict[str, dict[str, Any]]:
+    """Vega-Lite of every chart of the page, by the id of its place: `<figure>-<number of its panel>`."""
+    from reports.theme import spec
+
+    specs = {}
+    for section in content:
+        for group in section.groups:
+            for figure in group.figures:
+                for i, panel in enumerate(figure.panels):
+                    if panel.chart is not None:
+                        specs[f"{figure.id}-{i}"] = spec(panel.chart) | {"description": figure.title}
+    return specs
+
+
+def sql_texts() -> dict[str, str]:
+    """SQL of every analysis, with the shared views that it reads before it."""
+    from sql.package import analyses, shared_views
+
+    views = shared_views()
+
+    def needed(sources: set[str]) -> list[str]:
+        found: list[str] = []
+        for name in sorted(sources & views.keys()):
+            found += [*needed(views[name].sources), name]
+        return list(dict.fromkeys(found))
+
+    texts = {}
+    for name, analysis in analyses().items():
+        before = [
+            f"-- view {view}: {views[view].title}\n{views[view].sql}" for view in needed(analysis.sources)
+        ]
+        texts[name] = "\n\n".join([*before, f"-- {name}: {analysis.title}\n{analysis.sql}"])
+    return texts
+
+
+def _json(value: Any) -> Markup:
+    """JSON that is safe inside a script element."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")

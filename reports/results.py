@@ -1,0 +1,117 @@
+"""The stored results that a report is made from, and what else its caller tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+COLUMNS = {
+    "study_overview": "kind id detail rows",
+    "attack_overview": (
+        "attack images pairs successes failed already_target success_rate target_probability_q001 "
+        "target_probability_q005 target_probability_q500 median_l2 median_linf "
+        "mean_gradient_calls mean_forward_calls"
+    ),
+    "attack_summary": "attack label target pairs successes success_rate median_target_probability median_l2",
+    "relevance_quantiles": "method subject explains maps level value",
+    "relevance_moments": (
+        "method subject explains maps zero_maps non_finite_maps values mean std share_zero "
+        "share_near_zero share_negative minimum maximum"
+    ),
+    "relevance_histogram": "method subject explains bin_low bin_high values share",
+    "topk_overlap": (
+        "method attack original_band adversarial_band original_k adversarial_k pairs overlap "
+        "chance identical tied_pairs"
+    ),
+    "rank_shift": "method attack original_band adversarial_band bin_low bin_high components share",
+    "rank_shift_quantiles": (
+        "method attack original_band adversarial_band components level abs_shift mean_shift share_unmoved"
+    ),
+    "pair_gallery": (
+        "attack image_id label target original_pixels adversarial_pixels target_probability l2 "
+        "linf height width channels"
+    ),
+    "map_gallery": (
+        "attack image_id label target method subject explained_class start status height width "
+        "channels relevance"
+    ),
+}
+"""Every analysis that the page shows, with the columns it reads."""
+
+
+class ReportError(ValueError):
+    """A report cannot be written; the message names what is missing and the command that makes it."""
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """What the page says of a study beside its results.
+
+    `class_names[i]` names class i (numbers are shown where it is empty); `settings` are shown as they
+    are, `versions` maps a package to its version.
+    """
+
+    name: str
+    lake: str
+    title: str = ""
+    class_names: tuple[str, ...] = ()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def class_name(self, index: int) -> str:
+        """Name of a class, or its number."""
+        return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
+
+
+def load_results(lake_url: str, study_name: str) -> dict[str, pl.DataFrame]:
+    """Read `<lake>/results/<analysis>/<study>.parquet` for every analysis of the page.
+
+    Raises ReportError that names the first result which is missing, unreadable or lacks a column.
+    """
+    results = {}
+    for analysis in COLUMNS:
+        path = f"{str(lake_url).rstrip('/')}/results/{analysis}/{study_name}.parquet"
+        try:
+            frame = pl.read_parquet(path, hive_partitioning=False, glob=False)
+        except FileNotFoundError:
+            raise ReportError(_remedy(f"no result of {analysis} at {path}", study_name, lake_url)) from None
+        except (OSError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise ReportError(_remedy(f"cannot read {path} ({reason})", study_name, lake_url)) from error
+        results[analysis] = frame
+    return check_results(results, study_name, lake_url)
+
+
+def check_results(
+    results: Mapping[str, pl.DataFrame], study_name: str, lake_url: str
+) -> dict[str, pl.DataFrame]:
+    """The results that the page reads, with plain number types.
+
+    Raises ReportError for an analysis or a column that is missing.
+    """
+    checked = {}
+    for analysis, columns in COLUMNS.items():
+        if analysis not in results:
+            raise ReportError(_remedy(f"no result of {analysis}", study_name, lake_url))
+        frame = results[analysis]
+        if missing := [column for column in columns.split() if column not in frame.columns]:
+            text = f"the result of {analysis} has no column {', '.join(missing)}"
+            raise ReportError(_remedy(text, study_name, lake_url))
+        checked[analysis] = _plain_numbers(frame)
+    return checked
+
+
+def _plain_numbers(frame: pl.DataFrame) -> pl.DataFrame:
+    """DuckDB sums whole numbers as HUGEINT, which neither JSON nor Altair knows."""
+    casts = {
+        name: pl.Int64 if dtype.is_integer() else pl.Float64
+        for name, dtype in frame.schema.items()
+        if dtype.is_numeric() and dtype not in (pl.Int64, pl.Float64)
+    }
+    return frame.cast(casts)  # pyright: ignore[reportArgumentType]
+
+
+def _remedy(problem: str, study_name: str, lake_url: str) -> str:
+    return f"{problem}: run `relevance-lake analyse {study_name} --lake {lake_url}` first"

@@ -1,0 +1,291 @@
+"""Sentences of the page, written from the results: no sentence stands here that data could contradict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from reports.names import CONVENTIONS, convention, count, decimal, method_name, percent, plural
+from reports.results import StudyFacts
+
+
+def full_name(method: str) -> str:
+    """Name of a method with its convention, for a sentence that speaks of several conventions."""
+    kind = convention(method)
+    return method_name(method) if kind == "other" else f"{kind} {method_name(method)}"
+
+
+def in_short(attacks: pl.DataFrame, overlap: pl.DataFrame) -> list[str]:
+    """Question, size, and the span of the overlap over methods, one paragraph each."""
+    question = (
+        "An adversarial example is nearly the same image with another decision. A map that explains the "
+        "decision "
+        "should therefore change when the decision is overturned. How much of what a method calls most "
+        "relevant is "
+        "still most relevant afterwards?"
+    )
+    return [
+        question,
+        *(attack_sentence(row) for row in attacks.iter_rows(named=True)),
+        *_overlap_sentences(attacks["attack"].to_list(), overlap),
+    ]
+
+
+def caveat(attacks: pl.DataFrame, moments: pl.DataFrame) -> str:
+    """Why the overlap alone is no verdict, and whether the study holds controls."""
+    controls = set(moments["subject"]) - {"original", *attacks["attack"]}
+    if controls:
+        held = (
+            f"The study holds controls ({', '.join(sorted(controls))}), which this page does not compare yet"
+        )
+    else:
+        held = (
+            "The study holds no controls: how far a map moves when as much noise is added and the decision "
+            "stays has not been measured"
+        )
+    return (
+        f"This is not yet a verdict on any method. {held}, and the comparison changes the image and the "
+        "explained class at once. Low overlap says that a map moved, not that the decision moved it."
+    )
+
+
+def attack_sentence(row: dict) -> str:
+    """What one attack did; `row` of attack_overview."""
+    if not row["pairs"]:
+        return f"The attack {row['attack']} was given no pair."
+    text = (
+        f"The attack {row['attack']} was run on {plural(row['images'], 'correctly classified image')}, "
+        f"towards other classes: "
+        f"{count(row['successes'])} of {plural(row['pairs'], 'pair')} succeeded "
+        f"({percent(row['success_rate'], 2)})"
+    )
+    if row["already_target"]:
+        text += f", {count(row['already_target'])} were of the target's class before"
+    if row["median_l2"] is not None:
+        text += (
+            f", with a median L2 change of {decimal(row['median_l2'], 3)} and a median probability of "
+            f"the target "
+            f"of {decimal(row['target_probability_q500'], 3)}"
+        )
+    return text + "."
+
+
+def _overlap_sentences(attacks: Sequence[str], overlap: pl.DataFrame) -> list[str]:
+    said = []
+    for attack in attacks:
+        parts = []
+        for band in ("1 %", "10 %"):
+            rows = overlap.filter(
+                (pl.col("attack") == attack)
+                & (pl.col("original_band") == band)
+                & (pl.col("adversarial_band") == band)
+                & pl.col("overlap").is_not_null()
+            ).sort("overlap")
+            if rows.is_empty():
+                continue
+            low, high = rows.row(0, named=True), rows.row(-1, named=True)
+            components = (
+                f"Of the {count(low['original_k'])} most relevant components of an original (top {band})"
+            )
+            if rows.height == 1:
+                span = f"{percent(low['overlap'])} ({full_name(low['method'])})"
+            else:
+                span = (
+                    f"between {percent(low['overlap'])} ({full_name(low['method'])}) and "
+                    f"{percent(high['overlap'])} ({full_name(high['method'])})"
+                )
+            parts.append(
+                f"{components}, {span} are again in the top {band} of the adversarial example's map; "
+                f"by chance it would be {percent(low['chance'])}."
+            )
+        said.append(" ".join(parts) if parts else f"No pair of attack {attack} has two maps to compare.")
+    return said
+
+
+def scope(moments: pl.DataFrame) -> str:
+    """How many maps enter, how many are left out."""
+    ok, zero, bad = (int(moments[name].sum()) for name in ("maps", "zero_maps", "non_finite_maps"))
+    methods = moments["method"].n_unique()
+    text = f"{plural(ok, 'relevance map')} by {plural(methods, 'method')} enter the statistics. "
+    if not zero + bad:
+        return text + "No map was left out."
+    return text + f"Left out: {plural(bad, 'map')} with a value that is not finite, {count(zero)} all zero."
+
+
+def matrix(summary: pl.DataFrame, facts: StudyFacts) -> str:
+    """Spread of the success rate over class pairs."""
+    tried = summary.filter(pl.col("pairs") > 0).sort("success_rate", "label", "target")
+    if tried.is_empty():
+        return "No class pair was attacked."
+    whole = tried.filter(pl.col("success_rate") >= 1.0).height
+    text = f"Every attacked pair succeeded in {count(whole)} of {plural(tried.height, 'class pair')}."
+    low = tried.row(0, named=True)
+    if low["success_rate"] < 1.0:
+        text += (
+            f" The lowest rate is {percent(low['success_rate'])}, from {facts.class_name(low['label'])} to "
+            f"{facts.class_name(low['target'])} ({count(low['successes'])} of {count(low['pairs'])})."
+        )
+    return text
+
+
+def gallery(pairs: pl.DataFrame, factor: int) -> str:
+    """Size of the changes shown."""
+    sizes = sorted(255 * size for size in pairs["linf"].to_list())
+    return (
+        f"{plural(pairs.height, 'successful pair')}, one for each label that has one, chosen by the "
+        f"smallest image number. "
+        f"The largest change of any component lies between {decimal(sizes[0], 1)} and "
+        f"{decimal(sizes[-1], 1)} of 255 grey "
+        f"levels. Differences are amplified {factor} times about mid-grey."
+    )
+
+
+def maps(gallery: pl.DataFrame) -> str:
+    """How the maps are drawn, and how many of those shown have no values."""
+    lost = gallery.filter(pl.col("status") != "ok").height
+    text = (
+        "The three channels of a pixel are added and each map is scaled to its own largest absolute "
+        "value: red speaks for "
+        "the explained class, blue against it, white is zero. An original is explained for its label, an "
+        "adversarial "
+        "example for the attack's target."
+    )
+    return text + (f" {plural(lost, 'map')} here cannot be drawn (grey)." if lost else "")
+
+
+def histograms(moments: pl.DataFrame) -> str:
+    """Change of the standard deviation from originals to adversarial examples, and the share at zero."""
+    wide = _original_beside_adversarial(moments, "std")
+    if wide.is_empty():
+        return "No method has maps of both originals and adversarial examples."
+    narrower = wide.filter(pl.col("adversarial") < pl.col("original")).height
+    return (
+        f"For {count(narrower)} of {plural(wide.height, 'method')} the relevance of adversarial examples "
+        f"has the smaller standard "
+        f"deviation. The axis of shares is logarithmic."
+    )
+
+
+def moments(table: pl.DataFrame) -> str:
+    """How many maps were left out, and the largest share of exact zeros."""
+    if table.is_empty():
+        return "No map enters."
+    bad = table.filter(pl.col("non_finite_maps") + pl.col("zero_maps") > 0)["method"].n_unique()
+    methods = table["method"].n_unique()
+    lost = f"{count(bad)} of {plural(methods, 'method')}" if bad else "No method"
+    text = f"{lost} lost maps that are not finite or all zero."
+    zeros = table.drop_nulls("share_zero").sort("share_zero", "method")
+    if zeros.is_empty():
+        return text
+    most = zeros.row(-1, named=True)
+    share, method = percent(most["share_zero"], 2), full_name(most["method"])
+    return f"{text} The largest share of values that are exactly zero is {share} ({method})."
+
+
+def quantiles(table: pl.DataFrame, published: bool) -> str:
+    """Where half of the relevance lies, by method."""
+    spread = (
+        table.filter(pl.col("level").is_in([0.1, 0.9]))
+        .sort("level")
+        .group_by("method")
+        .agg((pl.col("value").last() - pl.col("value").first()).alias("spread"), pl.len().alias("n"))
+    )
+    spread = spread.filter((pl.col("n") == 2) & pl.col("spread").is_not_null()).sort("spread", "method")
+    if spread.is_empty():
+        return "No map enters."
+    low, high = spread.row(0), spread.row(-1)
+    text = (
+        f"Eight in ten values lie within a span of {decimal(low[1], 3)} ({full_name(low[0])}) to "
+        f"{decimal(high[1], 3)} "
+        f"({full_name(high[0])})."
+    )
+    return text + (f" {COMPARED}" if published else "")
+
+
+ATTACK_NUMBERS = (
+    "Only correctly classified images are attacked. Quantiles and medians are over the pairs that "
+    "succeeded; the right "
+    "column is the paper's, over its own network and images."
+)
+OVERLAP_TABLE = (
+    "Share of the components of the first band in the original's map that lie in the second band of the "
+    "adversarial "
+    "example's map, mean over pairs; chance is the second band's share of all components."
+)
+COMPARED_POINTS = "Differences to the printed figures are in percentage points."
+SHIFT_TABLE = (
+    "In places; only components found again are counted, and unmoved is the share of those with shift zero."
+)
+COMPARED = (
+    "Printed figures are those of the paper, over its own network and its 77,402 adversarial examples; "
+    "differences are this study less the paper, darker where larger (0.005, 0.02, 0.05)."
+)
+
+
+def shift(quantiles_: pl.DataFrame) -> str:
+    """Median |rank shift| within the top 10 %."""
+    rows = (
+        quantiles_.filter(
+            (pl.col("original_band") == "10 %")
+            & (pl.col("adversarial_band") == "10 %")
+            & (pl.col("level") == 0.5)
+        )
+        .drop_nulls("abs_shift")
+        .sort("abs_shift", "method")
+    )
+    if rows.is_empty():
+        return "No component of the top 10 % was found again in the top 10 %."
+    low, high = rows.row(0, named=True), rows.row(-1, named=True)
+    return (
+        "Only components that are found again are counted. Of those in the top 10 % of both maps, half "
+        "move by at most "
+        f"{decimal(low['abs_shift'], 0)} ({full_name(low['method'])}) to "
+        f"{decimal(high['abs_shift'], 0)} places "
+        f"({full_name(high['method'])}); a positive shift is a move down."
+    )
+
+
+def overlap(rows: pl.DataFrame) -> str:
+    """How many methods exceed chance by a factor of two in the top 10 %, and ties."""
+    same = rows.filter(
+        (pl.col("original_band") == "10 %") & (pl.col("adversarial_band") == "10 %")
+    ).drop_nulls("overlap")
+    if same.is_empty():
+        return "No pair has two maps to compare."
+    above = same.filter(pl.col("overlap") > 2 * pl.col("chance")).height
+    tied = rows.filter(pl.col("tied_pairs") > 0.1 * pl.col("pairs"))["method"].n_unique()
+    methods = plural(same.height, "method")
+    text = (
+        f"In the top 10 %, the overlap is more than twice its chance level for {count(above)} of {methods}."
+    )
+    if tied:
+        text += (
+            f" For {plural(tied, 'method')}, marked \N{DAGGER}, ties at a band's edge in more than a "
+            f"tenth of the pairs leave the "
+            "overlap without meaning there."
+        )
+    return text
+
+
+def _original_beside_adversarial(moments: pl.DataFrame, column: str) -> pl.DataFrame:
+    originals = moments.filter(pl.col("subject") == "original").select(
+        "method", pl.col(column).alias("original")
+    )
+    others = moments.filter(pl.col("subject") != "original").select(
+        "method", pl.col(column).alias("adversarial")
+    )
+    return originals.join(others, on="method").drop_nulls()
+
+
+def conventions(methods: Sequence[str]) -> str:
+    """What the conventions of the methods present mean."""
+    text = {
+        "published": "the published convention is what the paper's released code does",
+        "canonical": "the canonical convention follows the rules of the literature, with "
+        "BatchNorm folded into the layer before it",
+        "other": "the other methods are not LRP",
+    }
+    present = [text[kind] for kind in CONVENTIONS if kind in {convention(method) for method in methods}]
+    joined = "; ".join(present)
+    return joined[:1].upper() + joined[1:] + "."

@@ -1,0 +1,286 @@
+"""Tables of the page: each cell keeps the exact value of the result beside the text that is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from reports import names
+from reports.names import BAND_PAIRS, ORIGINAL, count, decimal, method_name, method_order, percent, signed
+from reports.published import PublishedFigures
+from reports.results import StudyFacts
+
+THIS, PRINTED, DIFFERENCE = "this study", "printed", "difference"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: the text, the exact value behind it (None for plain text), a remark, a CSS class."""
+
+    text: str
+    value: float | None = None
+    remark: str = ""
+    css: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row; `heads` name it: `(text, span)` spans rows, a span of 0 continues the one above."""
+
+    heads: tuple[tuple[str, int], ...]
+    cells: tuple[Cell, ...]
+    css: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column headings, of which the first stand over the row heads, and the rows."""
+
+    columns: tuple[str, ...]
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def heads(self) -> int:
+        """How many columns name the row."""
+        return len(self.rows[0].heads) if self.rows else 1
+
+    def is_text(self, column: int) -> bool:
+        """Whether a column holds words, which start at its left edge."""
+        cells = self.rows[0].cells if self.rows else ()
+        return 0 <= column - self.heads < len(cells) and cells[column - self.heads].css == "text"
+
+
+def number(value: float | None, form: Callable[[float | None], str], remark: str = "", css: str = "") -> Cell:
+    """A number as `form` writes it."""
+    return Cell(form(value), value, remark, css)
+
+
+def difference(value: float | None, printed: float | None, form: Callable[[float | None], str]) -> Cell:
+    """This study's figure less the printed one; the CSS class grows with its size."""
+    if value is None or printed is None:
+        return Cell("")
+    gap = value - printed
+    size = sum(abs(gap) > limit for limit in (0.005, 0.02, 0.05))
+    return Cell(form(gap), gap, css=f"gap{size}" if size else "")
+
+
+def summary_table(overlap: pl.DataFrame) -> Table:
+    """One row a method: overlap of the top 1 % and of the top 10 %, with the chance levels."""
+    table = Table(
+        (
+            "convention",
+            "method",
+            "top 1 %",
+            "by chance",
+            "times chance",
+            "top 10 %",
+            "by chance",
+            "times chance",
+        )
+    )
+    figures = {
+        (r["method"], r["original_band"], r["adversarial_band"]): r for r in overlap.iter_rows(named=True)
+    }
+    for convention, methods in by_convention(overlap["method"]):
+        for i, method in enumerate(methods):
+            cells: list[Cell] = []
+            for band in ("1 %", "10 %"):
+                row = figures.get((method, band, band)) or {"overlap": None, "chance": None}
+                share, chance = row["overlap"], row["chance"]
+                times = share / chance if share is not None and chance else None
+                cells += [_overlap_cell(row), number(chance, percent), number(times, lambda v: decimal(v, 1))]
+            head = (names.CONVENTIONS[convention], len(methods) if i == 0 else 0)
+            table.rows.append(Row((head, (method_name(method), 1)), tuple(cells)))
+    return table
+
+
+def overview_table(overview: pl.DataFrame) -> Table:
+    """What is in scope: one row a thing, with its number of rows in the lake."""
+    table = Table(("", "id", "what it is", "rows"))
+    order = {kind: i for i, kind in enumerate(("dataset", "model", "attack", "method", "table"))}
+    kinds = sorted(set(overview["kind"]), key=lambda kind: (order.get(kind, len(order)), kind))
+    for kind in kinds:
+        part = overview.filter(pl.col("kind") == kind)
+        wanted = method_order(part["id"]) if kind == "method" else part["id"].to_list()
+        rows = {row["id"]: row for row in part.iter_rows(named=True)}
+        for i, name in enumerate(wanted):
+            row = rows[name]
+            cells = (
+                Cell(name, css="text"),
+                Cell(row["detail"] or "", css="text"),
+                number(row["rows"], count),
+            )
+            table.rows.append(Row(((kind, len(wanted) if i == 0 else 0),), cells))
+    return table
+
+
+def attack_table(overview: pl.DataFrame, published: PublishedFigures) -> Table:
+    """One row a figure, one column an attack, and what the paper printed."""
+    attacks = overview.to_dicts()
+    table = Table(("", *(row["attack"] for row in attacks), PRINTED))
+    three: Callable[[float | None], str] = lambda v: decimal(v, 3)  # noqa: E731
+    whole: Callable[[float | None], str] = lambda v: decimal(v, 0)  # noqa: E731
+    lines = (
+        ("images attacked", "images", count),
+        ("pairs (image, target)", "pairs", count),
+        ("succeeded", "successes", count),
+        ("failed", "failed", count),
+        ("already the target's class", "already_target", count),
+        ("success rate", "success_rate", lambda v: percent(v, 2)),
+        ("probability of the target, quantile 0.001", "target_probability_q001", three),
+        ("probability of the target, quantile 0.005", "target_probability_q005", three),
+        ("probability of the target, median", "target_probability_q500", three),
+        ("L2 of the change, median", "median_l2", three),
+        ("largest change of a component, median", "median_linf", three),
+        ("gradient evaluations a pair, mean", "mean_gradient_calls", whole),
+        ("evaluations without gradient a pair, mean", "mean_forward_calls", whole),
+    )
+    for title, column, form in lines:
+        cells = (*(number(row[column], form) for row in attacks), number(published.attack(column), form))
+        table.rows.append(Row(((title, 1),), cells))
+    return table
+
+
+def quantile_table(
+    quantiles: pl.DataFrame, methods: Sequence[str], subject: str, published: PublishedFigures
+) -> Table:
+    """Quantiles of relevance by method (the paper's Tables 3 and 4), printed figures and differences below.
+
+    `quantiles`: rows of one subject; `subject`: `original` or `adversarial`.
+    """
+    levels = sorted(set(quantiles["level"]))
+    table = Table(("method", "", *(f"{level:g}" for level in levels)))
+    values = {(r["method"], r["level"]): r["value"] for r in quantiles.iter_rows(named=True)}
+    for method in methods:
+        mine = [values.get((method, level)) for level in levels]
+        printed = [published.quantile(method, subject, level) for level in levels]
+        _add_rows(table, method_name(method), [number(v, decimal) for v in mine], printed, decimal, signed)
+    return table
+
+
+def moments_table(
+    moments: pl.DataFrame, methods: Sequence[str], attack: str, published: PublishedFigures
+) -> Table:
+    """Moments and shares, one row a method and subject; counts of maps that were left out."""
+    columns = (
+        ("maps", "maps", count),
+        ("all zero", "zero_maps", count),
+        ("not finite", "non_finite_maps", count),
+        ("mean", "mean", decimal),
+        ("std. dev.", "std", decimal),
+        ("exactly zero", "share_zero", lambda v: percent(v, 2)),
+        ("within \N{PLUS-MINUS SIGN}0.001", "share_near_zero", lambda v: percent(v, 2)),
+        ("negative", "share_negative", lambda v: percent(v, 2)),
+        ("smallest", "minimum", lambda v: decimal(v, 3)),
+        ("largest", "maximum", lambda v: decimal(v, 3)),
+    )
+    table = Table(("method", "map of", *(title for title, _, _ in columns)))
+    rows = {(r["method"], r["subject"]): r for r in moments.iter_rows(named=True)}
+    for method in methods:
+        for i, subject in enumerate((ORIGINAL, attack)):
+            row = rows.get((method, subject), {})
+            who = ORIGINAL if i == 0 else "adversarial"
+            cells = []
+            for _, column, form in columns:
+                printed = published.moment(method, who, column)
+                remark = "" if printed is None else f"printed: {form(printed)}"
+                cells.append(number(row.get(column), form, remark))
+            table.rows.append(Row(((method_name(method), 2 if i == 0 else 0), (who, 1)), tuple(cells)))
+    return table
+
+
+def overlap_table(overlap: pl.DataFrame, methods: Sequence[str], published: PublishedFigures) -> Table:
+    """Share of the original's top components found again, by method (Table 5), chance level first."""
+    table = Table(
+        ("method", "", *(names.band_pair_name(*pair) for pair in BAND_PAIRS), "most relevant identical")
+    )
+    rows = {
+        (r["method"], r["original_band"], r["adversarial_band"]): r for r in overlap.iter_rows(named=True)
+    }
+    chance = [next((r["chance"] for k, r in rows.items() if k[1:] == pair), None) for pair in BAND_PAIRS]
+    cells = (*(number(c, lambda v: percent(v, 2)) for c in chance), Cell(""))
+    table.rows.append(Row((("by chance", 1), ("", 1)), cells, "reference"))
+    for method in methods:
+        found = [rows.get((method, *pair)) for pair in BAND_PAIRS]
+        mine = [_overlap_cell(row, 2) for row in found]
+        same = next((row["identical"] for row in found if row and row["identical"] is not None), None)
+        mine.append(number(same, lambda v: percent(v, 2)))
+        printed = [published.overlap(method, *pair) for pair in BAND_PAIRS] + [published.identical(method)]
+        _add_rows(table, method_name(method), mine, printed, lambda v: percent(v, 2), _points)
+    return table
+
+
+def rank_shift_table(quantiles: pl.DataFrame, methods: Sequence[str], published: PublishedFigures) -> Table:
+    """Quantiles of |rank shift|, its mean and the share that did not move, by band pair and method."""
+    levels = sorted(set(quantiles["level"]))
+    table = Table(
+        ("looked for", "method", "components", *(f"{x:g}" for x in levels), "mean shift", "unmoved")
+    )
+    rows = {
+        (r["method"], r["original_band"], r["adversarial_band"], r["level"]): r
+        for r in quantiles.iter_rows(named=True)
+    }
+    for pair in BAND_PAIRS:
+        for i, method in enumerate(methods):
+            found = [rows.get((method, *pair, level), {}) for level in levels]
+            cells = [number(found[0].get("components"), count)]
+            for level, row in zip(levels, found, strict=True):
+                printed = published.rank_shift(method, *pair, level)
+                remark = "" if printed is None else f"printed: {printed:g}"
+                cells.append(number(row.get("abs_shift"), lambda v: decimal(v, 1), remark))
+            cells.append(number(found[0].get("mean_shift"), lambda v: signed(v, 2)))
+            cells.append(number(found[0].get("share_unmoved"), percent))
+            head = (names.band_pair_name(*pair), len(methods) if i == 0 else 0)
+            table.rows.append(Row((head, (method_name(method), 1)), tuple(cells)))
+    return table
+
+
+def by_convention(methods: Sequence[str] | pl.Series) -> list[tuple[str, list[str]]]:
+    """Methods in order, grouped by their convention."""
+    groups: dict[str, list[str]] = {}
+    for method in method_order(methods):
+        groups.setdefault(names.convention(method), []).append(method)
+    return list(groups.items())
+
+
+def settings_table(facts: StudyFacts) -> Table:
+    """The study's settings as its caller gave them."""
+    return Table(
+        ("setting", "value"), [Row(((k, 1),), (Cell(str(v), css="text"),)) for k, v in facts.settings.items()]
+    )
+
+
+def _overlap_cell(row: dict | None, digits: int = 1) -> Cell:
+    if not row or row["overlap"] is None:
+        return Cell("-")
+    text, tied, pairs = percent(row["overlap"], digits), row.get("tied_pairs"), row.get("pairs")
+    if tied and pairs and tied > 0.1 * pairs:
+        return Cell(
+            f"{text} \N{DAGGER}", row["overlap"], f"ties in {count(tied)} of {count(pairs)} pairs", "tied"
+        )
+    return Cell(text, row["overlap"])
+
+
+def _points(gap: float | None) -> str:
+    return signed(None if gap is None else 100 * gap, 2)
+
+
+def _add_rows(
+    table: Table,
+    name: str,
+    mine: Sequence[Cell],
+    printed: Sequence[float | None],
+    form: Callable[[float | None], str],
+    gap_form: Callable[[float | None], str],
+) -> None:
+    """One row, or three where something was printed: this study, printed, difference."""
+    if all(value is None for value in printed):
+        table.rows.append(Row(((name, 1), ("", 1)), tuple(mine)))
+        return
+    beside = tuple(Cell("") if p is None else number(p, form) for p in printed)
+    gaps = tuple(difference(cell.value, p, gap_form) for cell, p in zip(mine, printed, strict=True))
+    table.rows.append(Row(((name, 3), (THIS, 1)), tuple(mine)))
+    table.rows.append(Row(((name, 0), (PRINTED, 1)), beside, "printed"))
+    table.rows.append(Row(((name, 0), (DIFFERENCE, 1)), gaps, "difference"))

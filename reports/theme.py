@@ -1,0 +1,65 @@
+"""One theme for all charts: colours, type and spacing, in a light and a dark variant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import altair as alt
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+ORIGINAL_COLOUR = "#4a8fc7"
+ADVERSARIAL_COLOUR = "#e0742f"
+REFERENCE_COLOUR = "#8a8f98"
+"""Chance levels and printed figures: what a result is held against."""
+
+CELL = 244
+"""Width of one small multiple, in pixels; the page's script chooses how many stand side by side."""
+
+
+def config(variant: Literal["light", "dark"]) -> dict[str, Any]:
+    """Vega-Lite configuration; the background stays transparent, so that the page's own shows through."""
+    ink, soft, line = (
+        ("#1d2430", "#4b5563", "#dfe3e8") if variant == "light" else ("#e6e8eb", "#aeb6c0", "#343a44")
+    )
+    text = {"labelColor": soft, "titleColor": soft, "labelFontSize": 11, "titleFontSize": 11}
+    return {
+        "background": None,
+        "font": FONT,
+        "view": {"stroke": None},
+        "axis": {
+            **text,
+            "titleFontWeight": "normal",
+            "gridColor": line,
+            "domainColor": line,
+            "tickColor": line,
+        },
+        "legend": {**text, "titleFontWeight": "normal"},
+        "header": {**text, "labelColor": ink, "labelFontWeight": 600},
+        "title": {"color": ink, "fontSize": 12},
+        "text": {"color": ink},
+        "rule": {"color": soft},
+        "range": {
+            "category": [
+                ORIGINAL_COLOUR,
+                ADVERSARIAL_COLOUR,
+                REFERENCE_COLOUR,
+                "#009e73",
+                "#cc79a7",
+                "#b8a100",
+            ]
+        },
+    }
+
+
+def spec(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    """Validated Vega-Lite of a chart, without configuration: the page adds the light or the dark one.
+
+    Raises altair.SchemaValidationError for a chart that is not valid Vega-Lite.
+    """
+    import altair as alt
+
+    with alt.data_transformers.enable("default", max_rows=None):
+        made = chart.to_dict()
+    made.pop("config", None)
+    return made
