@@ -355,10 +355,14 @@ def serve(
     place = Path(study).resolve() if study.endswith(".toml") else study
     where = Path(target.root).resolve() if target.is_local else target.url
     print(f"{loaded.name} at {cron!r} into {where}; stop with Ctrl-C")
-    _prefect().pipeline.serve(
+    flows = _prefect()
+    from prefect.types.entrypoint import EntrypointType
+
+    flows.pipeline.serve(
         name=loaded.name,
         cron=cron,
         parameters={"study": str(place), "lake": str(where), "limit": limit},
+        entrypoint_type=EntrypointType.MODULE_PATH,
     )
 
 

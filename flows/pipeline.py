@@ -2,9 +2,8 @@
 
 Flows and tasks pass keys (study, lake, shard), never arrays. Nothing is cached by Prefect: the lake
 itself says what is there, so a task that is run again finds its partitions and makes nothing twice.
+Annotations are evaluated here: Prefect reads them where it runs a deployment.
 """
-
-from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence

@@ -45,9 +45,8 @@ def main(wanted: int) -> None:
         f"{len(pairs)} pairs, batch {BATCH}: {seconds / len(pairs):.3f} s a pair, {len(successes)} successful"
     )
     print(f"median L2 {np.median([result.l2 for result in successes]):.4f}")
-    print(
-        f"evaluations a pair {evaluations / len(pairs):.1f}, one batched gradient {gradient * 1e3:.2f} ms an image"
-    )
+    print(f"evaluations a pair {evaluations / len(pairs):.1f}")
+    print(f"one batched gradient {gradient * 1e3:.2f} ms an image")
     print(f"ratio to the floor (evaluations x gradient): {seconds / (evaluations * gradient):.2f}")
 
 

@@ -131,13 +131,16 @@ def test_training_learns_and_resumes_exactly(stripes, tmp_path):
     recipe = Recipe(
         epochs=6, batch_size=20, peak_learning_rate=0.05, shift_pixels=1, rotation_share=0.0, held_out=40
     )
+    pixels, labels = stripes
     whole = trainable_twin(small_network(), recipe)
     seen = []
-    results = train(whole, *stripes, recipe, on_batch=lambda step, steps, loss: seen.append((step, steps)))
+    results = train(
+        whole, pixels, labels, recipe, on_batch=lambda step, steps, loss: seen.append((step, steps))
+    )
     assert seen == [(step, 48) for step in range(1, 49)]
     assert [result.epoch for result in results] == list(range(6))
     assert results[-1].held_out_accuracy >= 0.9
-    assert (predict_labels(whole, stripes[0]) == stripes[1]).mean() >= 0.9
+    assert (predict_labels(whole, pixels) == labels).mean() >= 0.9
 
     class Stop(Exception):
         pass
@@ -149,10 +152,10 @@ def test_training_learns_and_resumes_exactly(stripes, tmp_path):
 
     half = trainable_twin(small_network(), recipe)
     with pytest.raises(Stop):
-        train(half, *stripes, recipe, on_epoch=save_and_stop)
+        train(half, pixels, labels, recipe, on_epoch=save_and_stop)
     resumed = trainable_twin(small_network(seed=7), recipe)
     resumed.load_weights(tmp_path / "half.weights.h5")
-    train(resumed, *stripes, recipe, first_epoch=3)
+    train(resumed, pixels, labels, recipe, first_epoch=3)
     for ours, theirs in zip(resumed.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 

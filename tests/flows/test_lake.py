@@ -47,7 +47,7 @@ def test_written_rows_come_back(tmp_path):
 def test_relevance_is_byte_stream_split_in_groups_of_2048(tmp_path):
     rng = np.random.default_rng(0)
     n = 3000
-    columns = {c.name: np.zeros(n) for c in RELEVANCE.columns}
+    columns: dict[str, np.ndarray] = {c.name: np.zeros(n) for c in RELEVANCE.columns}
     columns["status"] = np.full(n, "ok")
     columns["relevance"] = rng.normal(size=(n, 12)).astype(np.float32)
     columns["rank"] = np.tile(np.arange(12, dtype=np.uint16), (n, 1))
