@@ -141,7 +141,11 @@ def trainable_twin(model: keras.Model, recipe: Recipe) -> keras.Model:
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch came to; accuracies are shares of 1."""
+    """What one epoch came to; accuracies are shares of 1.
+
+    loss and train_accuracy: means over the epoch's batches, as they were trained on (augmented, with
+    dropout); held_out_accuracy: after the epoch, NaN where nothing is held out.
+    """
 
     epoch: int
     loss: float
@@ -176,20 +180,24 @@ def train(
         for layer, rate in dropouts:
             layer.rate = rate * dropout_scale(epoch, recipe)
         model.make_train_function(force=True)
-        model.reset_metrics()
-        metrics: dict[str, Any] = {}
+        sums = {"loss": 0.0, "accuracy": 0.0}
         for i, (images, targets) in enumerate(batches(pixels[fitted], labels[fitted], recipe, epoch)):
             step = epoch * per_epoch + i
             model.optimizer.learning_rate.assign(learning_rate(step, steps, recipe))
-            metrics = model.train_on_batch(images, tf.constant(targets), return_dict=True)
-            on_batch(step + 1, steps, float(metrics["loss"]))
+            metrics = _as_floats(model.train_on_batch(images, tf.constant(targets), return_dict=True))
+            sums = {name: total + metrics[name] for name, total in sums.items()}
+            on_batch(step + 1, steps, metrics["loss"])
         predicted = predict_labels(model, pixels[held_out])
         accuracy = float(np.mean(predicted == labels[held_out])) if len(held_out) else float("nan")
         for layer, rate in dropouts:
             layer.rate = rate
-        results.append(EpochResult(epoch, float(metrics["loss"]), float(metrics["accuracy"]), accuracy))
+        results.append(EpochResult(epoch, sums["loss"] / per_epoch, sums["accuracy"] / per_epoch, accuracy))
         on_epoch(results[-1])
     return results
+
+
+def _as_floats(metrics: Any) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def predict_labels(model: keras.Model, pixels: np.ndarray, batch_size: int = 500) -> np.ndarray:

@@ -80,7 +80,7 @@ def train_classifier(dataset: str, path: str | None, output: str, recipe: Recipe
             "held_out": history[-1]["held_out_accuracy"],
             "test": float(np.mean(predict_labels(model, test.pixels) == test.labels)),
         },
-        "history": history,
+        "held_out_history": [round(epoch["held_out_accuracy"], 4) for epoch in history],
         "sha256": file_sha256(target),
         "date": datetime.now(UTC).date().isoformat(),
         "versions": versions(),
