@@ -4,6 +4,8 @@ import base64
 import io
 import re
 
+import altair as alt
+import jsonschema
 import numpy as np
 import polars as pl
 import pytest
@@ -27,6 +29,14 @@ def pixels(uri):
 @pytest.fixture(scope="module")
 def specs(frames, facts):
     return chart_specs(sections(frames, facts, published_figures()))
+
+
+def test_every_chart_is_valid_vega_lite(specs):
+    assert len(specs) > 8
+    for made in specs.values():
+        alt.Chart.from_dict(made, validate=True)
+    with pytest.raises(jsonschema.ValidationError):
+        alt.Chart.from_dict({**next(iter(specs.values())), "width": "wide"}, validate=True)
 
 
 def test_every_chart_is_drawn(specs):
