@@ -91,6 +91,8 @@ def load_classifier(name: str, input_shape: tuple[int, ...], classes: int) -> ke
         raise ModelError(f"{path} cannot be loaded as a Keras 3 model in safe mode: {reason}") from None
     if not isinstance(model, keras.Model):
         raise ModelError(f"{path} holds a {type(model).__name__}, not a Keras model")
+    if not model.built:
+        raise ModelError(f"{path} holds a model without an input shape: build it, and save it again")
     taken, given = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
     if taken != tuple(input_shape):
         raise ModelError(f"{path} takes images of shape {taken}, but the dataset has {tuple(input_shape)}")

@@ -95,7 +95,10 @@ def source_files(source: str, path: str | Path | None = None, split: str = "test
 def source_fingerprint(source: str, path: str | Path | None = None, split: str = "test") -> str:
     """SHA-256 over the names and bytes of the source files: cheap, nothing is decoded."""
     digest = hashlib.sha256(f"{source} {split}".encode())
-    for file in source_files(source, path, split):
+    files = source_files(source, path, split)
+    if source == "folder":
+        digest.update(repr(_class_folders(Path(str(path)))).encode())
+    for file in files:
         digest.update(f"{file.parent.name}/{file.name}".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
@@ -189,10 +192,14 @@ def _keras_download(split: str) -> Dataset:
     return Dataset("cifar10", split, pixels, labels.astype(np.int64).reshape(-1), CIFAR10_CLASSES)
 
 
+def _class_folders(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
 def _png_folder(folder: Path) -> Dataset:
     """One subfolder per class; classes in the order of their names, images in the order of their paths."""
     files = source_files("folder", folder)
-    classes = sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    classes = _class_folders(folder)
     for file in files:
         if file.suffix.lower() != ".png":
             raise DatasetError(f"{file} is not a PNG file: remove or convert it")

@@ -56,7 +56,7 @@ class Recipe:
 
 
 def split_held_out(count: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (int64) of the images to fit on and of those held out to choose the checkpoint."""
+    """Indices (int64) of the images to fit on and of those held out to watch training by."""
     held_out = min(recipe.held_out, count // 5)
     order = np.random.default_rng(recipe.seed).permutation(count)
     return np.sort(order[held_out:]), np.sort(order[:held_out])
@@ -177,8 +177,9 @@ def train(
     steps = per_epoch * recipe.epochs
     results = []
     for epoch in range(first_epoch, recipe.epochs):
-        for layer, rate in dropouts:
+        for i, (layer, rate) in enumerate(dropouts):
             layer.rate = rate * dropout_scale(epoch, recipe)
+            layer.seed_generator.state.assign([recipe.seed, (epoch * len(dropouts) + i) << 16])
         model.make_train_function(force=True)
         sums = {"loss": 0.0, "accuracy": 0.0}
         for i, (images, targets) in enumerate(batches(pixels[fitted], labels[fitted], recipe, epoch)):

@@ -12,7 +12,7 @@ from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.plan import Plan
 from flows.progress import track
-from flows.study import AttackSection, Study
+from flows.study import Study
 from flows.vectors import table_of
 from flows.versions import recorded
 from sql.tables import ADVERSARIALS, ATTACKS
@@ -28,12 +28,12 @@ def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
     chosen = plan.chosen()
     missing = []
     for attack in study.attacks:
-        lake.write_entity(ATTACKS, {"attack": attack.id, **attack.parameters.as_row()})
         for shard in chosen.shards():
             found = [lake.find(p) is not None for p in plan.adversarials(attack, shard, chosen)]
             lake.skipped += sum(found)
             if not all(found):
                 missing.append((attack.id, shard))
+        lake.write_entity(ATTACKS, {"attack": attack.id, **attack.parameters.as_row()})
     return missing
 
 
@@ -46,32 +46,35 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
     pairs = [(p, int(i)) for p in wanted for i in np.flatnonzero(inside.label != dict(p.keys)["target"])]
     network = networks.load(study.model.file, image_shape(study, lake), len(plan.class_names()))
     evaluate = network.evaluator(attack.parameters.logits)
-    done, successes = 0, 0
+    results: dict[int, lbfgs.AttackResult] = {}
+    awaited = {partition: partition.rows for partition in wanted}
     with track(f"{attack_id}, shard {shard}", len(pairs), "pairs") as advance:
 
-        def count(result: lbfgs.AttackResult) -> None:
-            nonlocal done, successes
-            done, successes = done + 1, successes + (result.status == "success")
-            advance(1, f"{successes / done:.1%} successful")
+        def keep(index: int, result: lbfgs.AttackResult) -> None:
+            """A partition is written as soon as its last pair is done."""
+            results[index] = result
+            successes = sum(r.status == "success" for r in results.values())
+            advance(1, f"{successes / len(results):.1%} successful")
+            partition = pairs[index][0]
+            awaited[partition] -= 1
+            if not awaited[partition]:
+                rows = [(i, results[n]) for n, (p, i) in enumerate(pairs) if p is partition]
+                _write(study, lake, partition, inside.image_id, inside.label, rows)
 
-        results = lbfgs.attack(
+        lbfgs.attack(
             evaluate,
             images.of(inside.image_id[[i for _, i in pairs]]),
             np.array([dict(p.keys)["target"] for p, _ in pairs], np.int64),
             attack.parameters,
             study.batch_size,
-            count,
+            keep,
         )
-    for partition in wanted:
-        rows = [(i, result) for (p, i), result in zip(pairs, results, strict=True) if p is partition]
-        _write(study, lake, partition, attack, inside.image_id, inside.label, rows)
 
 
 def _write(
     study: Study,
     lake: Lake,
     partition: Partition,
-    attack: AttackSection,
     image_id: np.ndarray,
     label: np.ndarray,
     rows: Sequence[tuple[int, lbfgs.AttackResult]],

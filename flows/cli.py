@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,8 @@ from rich.table import Table
 from flows.errors import UserError
 
 if TYPE_CHECKING:
+    import polars
+
     from flows.lake import Lake
     from flows.study import Study
 
@@ -69,8 +72,9 @@ def main() -> None:
 
 
 def _is_mendable(error: Exception) -> bool:
-    """Whether a person can mend it: the error types that the rooms define say what to do."""
-    return type(error).__module__.partition(".")[0] in ("flows", "compute", "sql", "reports")
+    """Whether a person can mend it: the rooms' own error types say what to do, a file's error says where."""
+    ours = type(error).__module__.partition(".")[0] in ("flows", "compute", "sql", "reports")
+    return ours or (isinstance(error, OSError) and error.filename is not None)
 
 
 def _version(show: bool) -> None:
@@ -177,6 +181,11 @@ def _step(name: str, text: str, example: str) -> None:
                 f"{target.url} lacks adversarial examples of the study: "
                 f"run `relevance-lake attack {study} --lake {lake}` first"
             )
+        if name == "analyse" and not plan.is_complete():
+            raise UserError(
+                f"{target.url} lacks adversarial examples or maps of the study, as `relevance-lake status "
+                f"{study} --lake {lake}` tells: run `relevance-lake run {study} --lake {lake}`"
+            )
         with _working(f"{name}: starting Prefect"):
             written, found = _prefect().STEPS[name](study=study, lake=lake, limit=limit)
         print(f"{name}: {written} files written, {found} found current")
@@ -211,7 +220,7 @@ def train(
     ] = "cifar10",
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; default: the recipe's.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images in a step.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
 ) -> None:
     """Train the classifier from scratch; interrupted training goes on from its last whole epoch."""
     from compute.datasets import guess_source
@@ -270,7 +279,7 @@ def sql(
     with open_lake(lake) as database:
         answer = database.query(sys.stdin.read() if query == "-" else query)
     if format is Format.csv:
-        print(answer.write_csv(), end="")
+        print(_without_nesting(answer).write_csv(), end="")
     elif format is Format.json:
         print(answer.write_json())
     else:
@@ -278,6 +287,20 @@ def sql(
 
         with pl.Config(tbl_rows=1000, tbl_cols=100, tbl_hide_dataframe_shape=True, fmt_str_lengths=80):
             print(answer)
+
+
+def _without_nesting(frame: polars.DataFrame) -> polars.DataFrame:
+    """The frame with lists and structs as JSON text, for formats that have only plain columns."""
+    import polars as pl
+
+    nested = [
+        pl.Series(
+            name, [None if value is None else json.dumps(value, default=str) for value in column.to_list()]
+        )
+        for name, column in zip(frame.columns, frame.get_columns(), strict=True)
+        if column.dtype.is_nested()
+    ]
+    return frame.with_columns(nested)
 
 
 @app.command(epilog="Example: relevance-lake status paper --lake big")
@@ -343,14 +366,20 @@ def serve(
     limit: LimitOption = None,
 ) -> None:
     """Run a study on a schedule, on a Prefect server, until interrupted."""
+    from cronsim import CronSim, CronSimError
+
     loaded, target = _open(study, lake, limit)
     if not os.environ.get("PREFECT_API_URL"):
         raise UserError(
             "no Prefect server: start one with `prefect server start`, then set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api for this command"
         )
-    if len(cron.split()) != 5:
-        raise UserError(f'cron {cron!r} is no schedule: give minute hour day month weekday, as "0 2 * * *"')
+    try:
+        CronSim(cron, datetime.now(UTC))
+    except CronSimError as error:
+        raise UserError(
+            f'cron {cron!r} is no schedule ({error}): give minute hour day month weekday, as "0 2 * * *"'
+        ) from None
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
     place = Path(study).resolve() if study.endswith(".toml") else study
     where = Path(target.root).resolve() if target.is_local else target.url

@@ -22,8 +22,6 @@ Unit = tuple[str, int | None, int]
 def missing_units(study: Study, lake: Lake) -> list[Unit]:
     """The units with a partition to make."""
     plan = Plan(study, lake)
-    for method in study.parsed_methods():
-        lake.write_entity(METHODS, method.as_row())
     missing = []
     for unit in _units(plan):
         wanted = _partitions(plan, unit)
@@ -31,6 +29,8 @@ def missing_units(study: Study, lake: Lake) -> list[Unit]:
         lake.skipped += sum(found)
         if not all(found):
             missing.append(unit)
+    for method in study.parsed_methods():
+        lake.write_entity(METHODS, method.as_row())
     return missing
 
 

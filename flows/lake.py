@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import LakeMismatch, UserError
+from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
 
 FOOTER_KEY = b"relevance_lake"
@@ -38,7 +39,7 @@ class Partition:
     keys: tuple[tuple[str, str | int | None], ...]
     shard: int
     rows: int
-    made_from: Mapping[str, Any]
+    made_from: Mapping[str, Any] = field(hash=False)
 
     @property
     def folder(self) -> str:
@@ -63,7 +64,10 @@ class Lake:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or "/"
-        self.fs, self.root = fsspec.core.url_to_fs(self.url)
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise UserError(f"lake {url!r} cannot be opened: {error}") from None
         self.is_local = "file" in (
             (self.fs.protocol,) if isinstance(self.fs.protocol, str) else self.fs.protocol
         )
@@ -83,9 +87,8 @@ class Lake:
         return listing
 
     def must_exist(self) -> None:
-        """UserError where there is no lake."""
-        if not self.fs.exists(self.root):
-            raise UserError(f"no lake at {self.url}: `relevance-lake run demo --lake {self.url}` makes one")
+        """LakeError where there is no lake."""
+        Storage(self.url).require_lake()
 
     def refresh(self) -> None:
         """Forget the listing: another process may have written."""
@@ -107,12 +110,9 @@ class Lake:
             return None
         rows, path = files[0]
         footer = self.footer(path)
-        differing = _differences(dict(partition.made_from), footer.get("made_from", {}))
-        if differing:
+        if footer.get("made_from", {}) != partition.made_from:
             raise LakeMismatch(
-                f"{self.url}/{path} was made from other inputs than this study's: "
-                + "; ".join(f"{key} was {old!r}, the study has {new!r}" for key, new, old in differing)
-                + ". Use another lake, another id in the study, or delete that file"
+                _disagreement(f"{self.url}/{path}", partition.made_from, footer.get("made_from", {}))
             )
         return path if rows >= partition.rows else None
 
@@ -144,10 +144,11 @@ class Lake:
         if rows.num_rows != partition.rows:
             raise ValueError(f"{partition.file}: {rows.num_rows} rows given, {partition.rows} planned")
         outdated = [path for _, path in self._shard_files(partition) if path != partition.file]
-        self._put(TABLES[partition.table], partition.file, rows, partition.made_from, recorded)
+        # removed first: a stop in between leaves a gap, which is filled again, and never a row twice
         for path in outdated:
             self.fs.rm_file(f"{self.root}/{path}")
             self._forget(path)
+        self._put(TABLES[partition.table], partition.file, rows, partition.made_from, recorded)
         self.written += 1
         return partition.file
 
@@ -162,7 +163,10 @@ class Lake:
         path = f"{table.name}/{identity}.parquet"
         schema = table.arrow_schema()
         rows = pa.table({name: [row.get(name)] for name in schema.names}, schema=schema)
-        if self.exists(path) and self.read(path).equals(rows):
+        if self.exists(path):
+            found, wanted = self.read(path).to_pylist()[0], rows.to_pylist()[0]
+            if found != wanted:
+                raise LakeMismatch(_disagreement(f"{self.url}/{path}", wanted, found))
             return path
         return self._put(table, path, rows, {}, {})
 
@@ -248,6 +252,16 @@ def _write_atomically(target: str, data: pa.Buffer) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _disagreement(place: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+    """What a mismatch error says."""
+    differing = _differences(wanted, found)
+    return (
+        f"{place} was made from other inputs than this study's: "
+        + "; ".join(f"{key} was {old!r}, the study has {new!r}" for key, new, old in differing)
+        + ". Use another lake, another id in the study, or delete that file"
+    )
 
 
 def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -22,10 +22,14 @@ class Network:
     def __init__(self, model: Any) -> None:
         import tensorflow as tf
 
+        from compute.lrp.graph import UnsupportedLayer
         from compute.lrp.operators import logits_function
 
         self.model = model
-        self._logits_of = logits_function(model)
+        try:
+            self._logits_of = logits_function(model)
+        except UnsupportedLayer:  # a BatchNorm that no layer before it can take up
+            self._logits_of = logits_function(model, folded=False)
         self._forward = tf.function(self._logits_of, autograph=False)
 
     def logits(

@@ -21,6 +21,7 @@ from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
 from flows.lake import Lake
+from flows.plan import Plan
 from flows.runs import record_run
 from flows.study import Study, load_study
 
@@ -141,6 +142,7 @@ STEPS: dict[str, Callable[..., Counts]] = {
 def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
     """Run a study from the images to the report; the report's path."""
     loaded, target = opened(study, lake, limit)
+    Plan(loaded, target).check_inputs()
     with record_run(loaded, target, "run") as counts:
         for name, step in STEPS.items():
             started = time.monotonic()

@@ -25,14 +25,19 @@ def report(study: Study, lake: Lake, output: str | None = None) -> str:
         title=study.title or study.name,
         lake=lake.url,
         class_names=Plan(study, lake).class_names(),
-        settings=_settings(study),
+        settings=_settings(study, _limit(study, lake)),
         versions=versions(),
     )
     target = Path(output) if output else report_path(study, lake)
     return str(write_report(results, facts, target).resolve())
 
 
-def _settings(study: Study) -> dict[str, str]:
+def _limit(study: Study, lake: Lake) -> int | None:
+    """How many images the results are of, as they say themselves."""
+    return lake.footer(f"results/attack_overview/{study.name}.parquet").get("made_from", {}).get("limit")
+
+
+def _settings(study: Study, limit: int | None) -> dict[str, str]:
     """What decides the figures, in the order of the study file."""
     dataset = f"{study.dataset.id} (source {study.dataset.source}, split {study.dataset.split})"
     settings = {"dataset": dataset, "classifier": f"{study.model.id} ({Path(study.model.file).name})"}
@@ -40,8 +45,6 @@ def _settings(study: Study) -> dict[str, str]:
         parameters = ", ".join(f"{name} {value}" for name, value in attack.parameters.as_row().items())
         settings[f"attack {attack.id}"] = parameters
     settings["methods"] = ", ".join(study.methods)
-    settings["images"] = (
-        f"the first {study.limit} correctly classified" if study.limit else "all correctly classified"
-    )
+    settings["images"] = f"the first {limit} correctly classified" if limit else "all correctly classified"
     settings["batch size"] = str(study.batch_size)
     return settings

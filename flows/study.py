@@ -58,7 +58,7 @@ class DatasetSection(Section):
         if isinstance(values, dict) and not values.get("id"):
             source, split = values.get("source", "cifar10-samples"), values.get("split", "test")
             name = {"cifar10": f"cifar10-{split}", "folder": slug(str(values.get("path") or "folder"))}
-            return {**values, "id": name.get(source, source)}
+            return {**values, "id": name.get(str(source), str(source))}
         return values
 
     @model_validator(mode="after")
@@ -139,7 +139,11 @@ def load_study(name: str) -> Study:
             f"no study {name!r}: give {' or '.join(BUILT_IN)}, or a TOML file "
             "(`relevance-lake init` writes one)"
         )
-    return parse_study(path.read_text(encoding="utf-8"), str(path), path.parent)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error}") from None
+    return parse_study(text, str(path), path.parent)
 
 
 def built_in_text(name: str) -> str:

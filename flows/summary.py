@@ -9,9 +9,11 @@ from pathlib import Path
 
 from rich.table import Table
 
+from compute.datasets import load_dataset
 from flows.lake import Lake, Partition
 from flows.plan import Plan
 from flows.study import Study
+from sql.tables import SHARD
 
 SECONDS_A_PAIR = 0.15
 """L-BFGS on the network of Table 2, 2 cores, confidence 0.99; one gradient takes about a millisecond."""
@@ -94,41 +96,46 @@ def dry_run_table(plan: Plan) -> Table:
 def _to_come(plan: Plan) -> dict[str, tuple[int, int, int]]:
     """By table: partitions, rows and components of a row to come.
 
-    What cannot be known yet is taken for the most it can be: every image correctly classified,
+    What the lake cannot tell yet is taken for the most it can be: every image correctly classified,
     every attack successful.
     """
-    from compute.datasets import load_dataset
-
     study, lake = plan.study, plan.lake
-    count = plan.image_count()
-    if count is None:
-        section = study.dataset
-        dataset = load_dataset(section.source, section.path, section.split)
-        count, classes = len(dataset.labels), len(dataset.classes)
-        components = int(dataset.pixels[0].size)
-    else:
-        classes = len(plan.class_names())
-        first = lake.find(plan.images(count)[0])
-        components = lake.read(first, ["pixels"])["pixels"].type.list_size if first else 0
-    shards = (count + 999) // 1000
-    images = len(plan.chosen().image_id) if plan.has_predictions() else min(count, study.limit or count)
-    pairs = images * (classes - 1) * len(study.attacks)
-    methods, attacks = len(study.methods), len(study.attacks)
-    wanted = {
-        "images": (shards, count),
-        "predictions": (shards, count),
-        "adversarials": (shards * classes * attacks, pairs),
-        "relevance": (shards * methods * (1 + classes * attacks), methods * (images + pairs)),
-    }
-    present = {name: [0, 0] for name in wanted}
+    count, classes, components = _dataset_size(plan)
+    wanted: dict[str, tuple[int, int]] = dict.fromkeys(
+        ("images", "predictions", "adversarials", "relevance"), (0, 0)
+    )
     for partition in plan.known():
-        if lake.find(partition):
-            present[partition.table][0] += 1
-            present[partition.table][1] += partition.rows
-    return {
-        name: (max(0, files - present[name][0]), max(0, rows - present[name][1]), components)
-        for name, (files, rows) in wanted.items()
-    }
+        if not lake.find(partition):
+            files, rows = wanted[partition.table]
+            wanted[partition.table] = (files + 1, rows + partition.rows)
+    if not plan.has_predictions():
+        images = min(count, study.limit or count)
+        shards, attacked_shards = -(-count // SHARD), -(-images // SHARD)
+        if plan.image_count() is None:
+            wanted["images"] = wanted["predictions"] = (shards, count)
+        attacks = len(study.attacks)
+        wanted["adversarials"] = (attacked_shards * classes * attacks, images * (classes - 1) * attacks)
+        files, rows = attacked_shards, images
+        wanted["relevance"] = (files * len(study.methods), rows * len(study.methods))
+    files, rows = wanted["relevance"]
+    more_files, more_rows = wanted["adversarials"]
+    methods = len(study.methods)
+    wanted["relevance"] = (files + methods * more_files, rows + methods * more_rows)
+    return {name: (files, rows, components) for name, (files, rows) in wanted.items()}
+
+
+def _dataset_size(plan: Plan) -> tuple[int, int, int]:
+    """Images, classes and components of an image; from the lake where it is there."""
+    count = plan.image_count()
+    if count is not None:
+        first = plan.lake.find(plan.images(count)[0])
+        components = plan.lake.read(first, ["pixels"]).schema.field("pixels").type.list_size if first else 0
+        return count, len(plan.class_names()), components
+    section = plan.study.dataset
+    if section.source == "cifar10" and not section.path:
+        return {"train": 50_000, "test": 10_000}[section.split], 10, 3072
+    dataset = load_dataset(section.source, section.path, section.split)
+    return len(dataset.labels), len(dataset.classes), int(dataset.pixels[0].size)
 
 
 def summary_table(study: Study, lake: Lake) -> Table:

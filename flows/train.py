@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def train_classifier(dataset: str, path: str | None, output: str, recipe: Recipe
     """Train the network of Table 2 and save it; its model card.
 
     Fits on split `train` of the dataset; split `test` is only read at the end, to be reported.
-    Checkpoints stand in `<output>.checkpoint/` while training runs: the same call goes on from the
+    Checkpoints stand in `<output>.checkpoint/` until training ends: the same call goes on from the
     last whole epoch.
     """
     import keras
@@ -35,7 +36,8 @@ def train_classifier(dataset: str, path: str | None, output: str, recipe: Recipe
     model = build_table2(fitted.pixels.shape[1:], len(fitted.classes))
     twin = trainable_twin(model, recipe)
     folder = target.with_name(target.name + ".checkpoint")
-    state = _resume(twin, folder, recipe)
+    made_from = {"recipe": recipe.as_dict(), "data": fitted.fingerprint()}
+    state = _resume(twin, folder, made_from)
     history: list[dict[str, Any]] = state["history"]
     per_epoch = recipe.batches_per_epoch(len(fitted.pixels))
     with track(f"training {target.name}", per_epoch * recipe.epochs, "batches") as advance:
@@ -50,7 +52,7 @@ def train_classifier(dataset: str, path: str | None, output: str, recipe: Recipe
 
         def on_epoch(result: EpochResult) -> None:
             history.append(vars(result))
-            _save(twin, folder, recipe, history)
+            _save(twin, folder, made_from, history)
 
         train(
             twin, fitted.pixels, fitted.labels, recipe,
@@ -86,18 +88,22 @@ def train_classifier(dataset: str, path: str | None, output: str, recipe: Recipe
         "versions": versions(),
     }
     target.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
+    shutil.rmtree(folder)
     return card
 
 
-def _resume(twin: Any, folder: Path, recipe: Recipe) -> dict[str, Any]:
+def _resume(twin: Any, folder: Path, made_from: dict[str, Any]) -> dict[str, Any]:
     """State of the checkpoint, its weights loaded; a fresh one where there is none."""
     file = folder / "state.json"
     if not file.exists():
         return {"history": []}
-    state = json.loads(file.read_text())
-    if state["recipe"] != recipe.as_dict():
+    try:
+        state = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} cannot be read ({error}): delete {folder}") from None
+    if state["made_from"] != made_from:
         raise UserError(
-            f"{folder} is a checkpoint of another recipe: give the same options, or delete that folder"
+            f"{folder} is a checkpoint of another recipe or dataset: give the same options, or delete it"
         )
     weights = _weights(folder, len(state["history"]))
     try:
@@ -111,12 +117,12 @@ def _weights(folder: Path, epochs: int) -> Path:
     return folder / f"epoch-{epochs:03d}.weights.h5"
 
 
-def _save(twin: Any, folder: Path, recipe: Recipe, history: list[dict[str, Any]]) -> None:
+def _save(twin: Any, folder: Path, made_from: dict[str, Any], history: list[dict[str, Any]]) -> None:
     """Weights with optimizer state under a name of their own, then the state that names them."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = _weights(folder, len(history))
     twin.save_weights(weights)
-    (folder / "tmp.json").write_text(json.dumps({"recipe": recipe.as_dict(), "history": history}))
+    (folder / "tmp.json").write_text(json.dumps({"made_from": made_from, "history": history}))
     os.replace(folder / "tmp.json", folder / "state.json")
     for older in folder.glob("epoch-*.weights.h5"):
         if older != weights:

@@ -19,7 +19,7 @@ from sql.guard import LakeError, lake_error, require_reading
 from sql.package import Analysis, analyses
 from sql.schema import connect, create_contract, data_dictionary, duckdb_type, literal, quoted
 from sql.storage import Storage
-from sql.tables import TABLES, Table
+from sql.tables import ADVERSARIALS, RELEVANCE, TABLES, Table
 
 if TYPE_CHECKING:
     import polars
@@ -41,6 +41,8 @@ class Scope:
     model: str
     attacks: tuple[str, ...]
     methods: tuple[str, ...]
+    last_image: int | None = None
+    """Adversarial examples and maps of later images stay out; none: of no image."""
 
     def condition(self, table: Table) -> str:
         """SQL condition that rows of `table` in scope fulfil."""
@@ -52,7 +54,10 @@ class Scope:
             "subject": ("original", *self.attacks),
         }
         ids = [key.name for key in table.keys] or [table.columns[0].name]
-        return " and ".join(_is_in(name, allowed[name]) for name in ids if name in allowed) or "true"
+        conditions = [_is_in(name, allowed[name]) for name in ids if name in allowed]
+        if self.last_image is not None and table in (ADVERSARIALS, RELEVANCE):
+            conditions.append(f"image_id <= {int(self.last_image)}")
+        return " and ".join(conditions) or "true"
 
 
 def open_lake(
@@ -128,7 +133,13 @@ class LakeDatabase:
         """
         import polars
 
-        frame = polars.from_arrow(self.arrow(sql, parameters))
+        try:
+            frame = polars.from_arrow(self.arrow(sql, parameters))
+        except polars.exceptions.PolarsError as error:
+            raise LakeError(
+                f"SQL: the answer does not fit a Polars frame: {error}; "
+                "name each column once, and cast intervals and unions to varchar"
+            ) from None
         assert isinstance(frame, polars.DataFrame)
         return frame
 

@@ -198,7 +198,7 @@ METHODS = Table(
 )  # fmt: skip
 
 RUNS = Table(
-    "runs", "one row per run of a command that writes", (),
+    "runs", "one row per run of a whole study", (),
     (
         Column("run", "string", "", "time of start and a random part"),
         Column("study", "string", "", "the study"),

@@ -95,9 +95,12 @@ def attack(
     targets: np.ndarray,
     parameters: LBFGS,
     batch_size: int = 64,
-    on_result: Callable[[AttackResult], None] = lambda result: None,
+    on_result: Callable[[int, AttackResult], None] = lambda index, result: None,
 ) -> list[AttackResult]:
-    """Attack pairs of images float32 [m, ...] in [0, 1] and target classes int64 [m]."""
+    """Attack pairs of images float32 [m, ...] in [0, 1] and target classes int64 [m].
+
+    `on_result(index, result)` is called as soon as a pair is done.
+    """
     searches = (
         (int(target), _PairSearch(image, int(target), parameters).run())
         for image, target in zip(images, targets, strict=True)
@@ -190,6 +193,7 @@ class _PairSearch:
         not reach it: it may be the closest yet.
         """
         self.c = c
+        start = point.value(c)
         reached = point if point.reached and point is not self.best_point else None
         for _ in range(self.p.max_iterations):
             if not self._budget_left():
@@ -202,7 +206,8 @@ class _PairSearch:
             point = following
             if point.reached:
                 reached = point
-            if decrease <= 1e-4 * abs(point.value(c)):
+            # the second condition keeps a search going on the plateau of a saturated softmax
+            if decrease <= 1e-4 * abs(point.value(c)) and decrease <= 0.1 * (start - point.value(c)):
                 break
         if reached is None:
             if not point.reached:

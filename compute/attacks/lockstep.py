@@ -36,9 +36,12 @@ def run_in_lockstep(
     evaluate: Evaluate,
     image_shape: tuple[int, ...],
     batch_size: int,
-    on_result: Callable[[Result], None] = lambda result: None,
+    on_result: Callable[[int, Result], None] = lambda index, result: None,
 ) -> list[Result]:
-    """Run (target, search) pairs to their end; results in the order of the searches."""
+    """Run (target, search) pairs to their end; results in the order of the searches.
+
+    `on_result(index, result)` is called as soon as a search ends.
+    """
     waiting = enumerate(searches)
     images = np.zeros((batch_size, *image_shape), np.float32)
     targets = np.zeros(batch_size, np.int64)
@@ -63,7 +66,7 @@ def run_in_lockstep(
                 )
             except StopIteration as finished:
                 results[index] = finished.value
-                on_result(finished.value)
+                on_result(index, finished.value)
                 del running[place]
                 start(place)
     return [results[index] for index in sorted(results)]

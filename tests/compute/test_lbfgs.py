@@ -185,6 +185,14 @@ def test_image_of_the_target_class_is_left_alone():
     assert [result.l2 for result in results] == [0.0] * 4
 
 
+def test_results_are_told_as_they_come():
+    network = Linear()
+    images, targets = pairs_of(network, inner_images(4, 48), 4)
+    told = {}
+    results = attack(network, images, targets, LBFGS(), 4, told.__setitem__)
+    assert [told[index] for index in range(len(targets))] == results
+
+
 def test_nothing_to_attack():
     assert attack(Linear(), inner_images(0, 48), np.zeros(0, np.int64), LBFGS(), 4) == []
 
@@ -248,12 +256,14 @@ def test_shipped_network_is_fooled_with_confidence():
 
 
 def test_softmax_taken_for_logits_is_more_confident():
-    images, targets = (part[:6] for part in sample_pairs())
+    """Where the softmax saturates its gradient is zero: some pairs fail, as some of the paper's did."""
+    images, targets = sample_pairs()
     plain = LBFGS(confidence=0.0, quantise="none", bisections=2)
     medians = []
     for parameters in (plain, replace(plain, logits="softmax")):
         evaluate = cross_entropy_evaluator(shipped_logits(), parameters.logits)
-        results = attack(evaluate, images, targets, parameters, batch_size=6)
-        assert all(result.status == "success" for result in results)
-        medians.append(np.median([result.target_probability for result in results]))
-    assert medians[1] > medians[0]
+        results = attack(evaluate, images, targets, parameters, batch_size=12)
+        reached = [result.target_probability for result in results if result.status == "success"]
+        assert len(reached) >= 8
+        medians.append(np.median(reached))
+    assert medians[0] < 0.8 < medians[1]

@@ -72,6 +72,29 @@ def test_sql_answers_in_every_format(typed, finished_lake):
     assert "lbfgs" in typed("sql", query, "--lake", finished_lake)[1]
 
 
+def test_sql_with_lists_and_with_one_name_twice(typed, finished_lake):
+    query = "select image_id, rank[1:3] as first from relevance order by all limit 1"
+    out = typed("sql", query, "--lake", finished_lake, "--format", "csv")[1]
+    assert re.fullmatch(r'image_id,first\n0,"\[\d+, \d+, \d+\]"\n', out)
+    code, _, err = typed("sql", "select 1 as a, 2 as a", "--lake", finished_lake)
+    assert code == 2
+    assert "name each column once" in " ".join(err.split())
+
+
+def test_schedules_are_checked_before_they_are_served(typed, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    code, _, err = typed("serve", "demo", "--cron", "99 99 99 99 99")
+    assert code == 2
+    assert "is no schedule" in err
+
+
+def test_analyse_wants_the_whole_study(typed, study_file, lake_copy):
+    next((lake_copy / "relevance").rglob("*target=3/*.parquet")).unlink()
+    code, _, err = typed("analyse", study_file, "--lake", lake_copy)
+    assert code == 2
+    assert "run `relevance-lake run" in " ".join(err.split())
+
+
 def test_status_and_dry_run_tell_what_is_missing(typed, study_file, finished_lake, lake_copy):
     code, out, _ = typed("status", study_file, "--lake", finished_lake)
     assert code == 0
@@ -160,6 +183,10 @@ def write_study_without_model(folder):
     (folder / "s.toml").write_text('name = "x"\nmethods = ["lrp-0"]\n[model]\nfile = "gone.keras"\n')
 
 
+def write_latin_study(folder):
+    (folder / "s.toml").write_bytes('name = "caf\u00e9"'.encode("latin-1"))
+
+
 def write_foreign_folder(folder):
     (folder / "photos").mkdir()
     (folder / "photos" / "a.txt").write_text("x")
@@ -171,7 +198,7 @@ def write_foreign_folder(folder):
         (write_bad_study, ["run", "typo.toml"], r"typo.toml: unknown key 'metods'. Did you mean 'methods'\?"),
         (None, ["run", "demmo"], "no study 'demmo'"),
         (None, ["sql", "select 1", "--lake", "none"], "none"),
-        (None, ["status", "demo", "--lake", "none"], "no lake at none"),
+        (None, ["status", "demo", "--lake", "none"], "there is no lake at"),
         (None, ["report", "demo", "--lake", "none"], "relevance-lake"),
         (None, ["attack", "demo", "--lake", "none"], "run `relevance-lake ingest demo --lake none` first"),
         (write_study_without_model, ["run", "s.toml"], "no model file .*gone.keras"),
@@ -180,6 +207,10 @@ def write_foreign_folder(folder):
         (write_text_among_images, ["run", "s.toml"], r"readme.txt is not a PNG file: remove or convert it"),
         (write_text_among_images, ["evaluate", "--dataset", "images"], r"readme.txt is not a PNG file"),
         (write_foreign_folder, ["sql", "select 1", "--lake", "photos"], "photos"),
+        (write_foreign_folder, ["status", "demo", "--lake", "photos"], "photos is no lake"),
+        (write_latin_study, ["run", "s.toml"], "s.toml is not UTF-8 text"),
+        (None, ["run", "demo", "--lake", "foo://bar"], "lake 'foo://bar' cannot be opened"),
+        (None, ["init", "gone/x.toml"], "gone/x.toml"),
         (None, ["serve", "demo"], "no Prefect server"),
         (None, ["train", "--output", "x.h5", "--dataset", "cifar10-samples"], "train and test split"),
     ],

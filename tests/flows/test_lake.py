@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from flows.errors import LakeMismatch, UserError
 from flows.lake import Lake, Partition
 from flows.vectors import matrix, table_of
+from sql.guard import LakeError
 from sql.tables import ATTACKS, IMAGES, METHODS, RELEVANCE
 
 KEYS = (("dataset", "toy"),)
@@ -155,6 +156,8 @@ def test_entities_are_one_row_files(tmp_path):
     before = (tmp_path / path).stat().st_mtime_ns
     lake.write_entity(ATTACKS, row)
     assert (tmp_path / path).stat().st_mtime_ns == before
+    with pytest.raises(LakeMismatch, match=r"confidence was 0.99, the study has 0.5"):
+        lake.write_entity(ATTACKS, {**row, "confidence": 0.5})
     with pytest.raises(UserError, match="attack 'Big One' cannot be part of a path"):
         lake.write_entity(ATTACKS, {**row, "attack": "Big One"})
 
@@ -169,5 +172,17 @@ def test_a_lake_in_memory_works_through_fsspec():
 
 
 def test_missing_lake_names_the_remedy(tmp_path):
-    with pytest.raises(UserError, match=r"no lake at .*: `relevance-lake run demo --lake"):
-        Lake(str(tmp_path / "none")).must_exist()
+    for place in (tmp_path / "none", tmp_path):
+        with pytest.raises(LakeError, match=r"lake.*relevance-lake run demo --lake"):
+            Lake(str(place)).must_exist()
+
+
+def test_a_stop_while_a_longer_file_replaces_a_shorter_one_doubles_no_row(tmp_path, monkeypatch):
+    lake = Lake(str(tmp_path))
+    lake.write(partition(3), images(3), {})
+    monkeypatch.setattr(lake, "_put", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        lake.write(partition(5), images(5), {})
+    again = Lake(str(tmp_path))
+    assert again.find(partition(5)) is None
+    assert sum(again.read(path).num_rows for path in again.paths("images")) <= 3

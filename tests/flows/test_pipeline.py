@@ -9,7 +9,6 @@ import pytest
 
 from compute.attacks.lbfgs import softmax
 from compute.datasets import load_dataset
-from compute.methods import parse_method
 from compute.ranking import finish_maps
 from flows import networks
 from flows.errors import LakeMismatch
@@ -139,6 +138,18 @@ def test_a_higher_limit_adds_to_the_lake(study_file, lake_copy):
     assert Plan(load_study(str(study_file)), Lake(str(lake_copy))).is_complete()
 
 
+def test_a_lower_limit_is_a_study_of_fewer_images(study_file, lake_copy):
+    report = pipeline(study=str(study_file), lake=str(lake_copy), limit=1)
+    with open_lake(str(lake_copy)) as database:
+        overview = database.query("select images, pairs from results.attack_overview").row(0)
+        overlap = database.query("select distinct pairs from results.topk_overlap")["pairs"].to_list()
+        moments = database.query("select distinct subject, maps from results.relevance_moments").rows()
+    assert overview == (1, 9)
+    assert overlap == [9]
+    assert sorted(moments) == [("lbfgs", 9), ("original", 1)]
+    assert "the first 1 correctly classified" in Path(report).read_text()
+
+
 def test_another_parameter_under_the_same_id_is_refused(study_file, lake_copy, tmp_path):
     changed = tmp_path / "changed.toml"
     changed.write_text(study_file.read_text().replace("bisections = 2", "bisections = 3"))
@@ -147,6 +158,8 @@ def test_another_parameter_under_the_same_id_is_refused(study_file, lake_copy, t
         plan.check_inputs()
     with pytest.raises(LakeMismatch, match=r"attack.bisections was 2, the study has 3"):
         pipeline(study=str(changed), lake=str(lake_copy))
+    with open_lake(str(lake_copy)) as database:
+        assert database.query("select bisections from attacks").item() == 2
 
 
 def test_results_follow_the_lake(study_file, lake_copy):
@@ -163,7 +176,7 @@ def test_failed_attacks_are_rows_without_maps(study_file, tmp_path):
     text = (
         study_file.read_text()
         .replace("limit = 2", "limit = 1")
-        .replace("bisections = 2", "max_gradient_calls = 3")
+        .replace("bisections = 2", "max_gradient_calls = 2\ninitial_c = 1e-9")
     )
     file = tmp_path / "hopeless.toml"
     file.write_text(text)
@@ -186,4 +199,3 @@ def test_methods_of_a_later_study_join_the_lake(study_file, lake_copy, tmp_path)
     added = set(files(lake_copy)) - set(before)
     assert added
     assert all("method=lrp-0/" in path for path in added)
-    assert parse_method("lrp-0").id == "lrp-0"
