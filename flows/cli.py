@@ -262,7 +262,8 @@ def evaluate(
         logits = network.logits(data.pixels.astype(np.float32) / 255, batch_size, advance)
     predicted = logits.argmax(axis=1)
     correct, total = int((predicted == data.labels).sum()), len(predicted)
-    print(f"{model} on {dataset} ({data.split}): accuracy {correct / total:.4f} ({correct} of {total})")
+    where = f"{dataset} ({data.split})" if data.split else dataset
+    print(f"{model} on {where}: accuracy {correct / total:.4f} ({correct} of {total})")
 
 
 @app.command(epilog='Example: relevance-lake sql "select method, count(*) from relevance group by all"')
