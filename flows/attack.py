@@ -48,12 +48,14 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
     evaluate = network.evaluator(attack.parameters.logits)
     results: dict[int, lbfgs.AttackResult] = {}
     awaited = {partition: partition.rows for partition in wanted}
+    successes = 0
     with track(f"{attack_id}, shard {shard}", len(pairs), "pairs") as advance:
 
         def keep(index: int, result: lbfgs.AttackResult) -> None:
             """A partition is written as soon as its last pair is done."""
+            nonlocal successes
             results[index] = result
-            successes = sum(r.status == "success" for r in results.values())
+            successes += result.status == "success"
             advance(1, f"{successes / len(results):.1%} successful")
             partition = pairs[index][0]
             awaited[partition] -= 1
