@@ -22,8 +22,6 @@ from flows.errors import UserError
 if TYPE_CHECKING:
     import polars
 
-    from flows.lake import Lake
-    from flows.study import Study
 
 app = typer.Typer(
     name="relevance-lake",
@@ -94,14 +92,6 @@ def options(
     """Options before the command."""
 
 
-def _open(study: str, lake: str, limit: int | None) -> tuple[Study, Lake]:
-    from flows.lake import Lake
-    from flows.study import load_study
-
-    loaded = load_study(study)
-    return loaded.model_copy(update={"limit": limit}) if limit else loaded, Lake(lake)
-
-
 def _prefect() -> Any:
     """The flows, with Prefect's settings defaulted for a command line that is quiet and offline."""
     quiet = {
@@ -135,11 +125,11 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be made.")] = False,
 ) -> None:
     """Run a study: images, attacks, relevance maps, analyses, report."""
-    from flows.plan import Plan
+    from flows.plan import Plan, opened
     from flows.summary import dry_run_table, summary_table
 
     started = time.monotonic()
-    loaded, target = _open(study, lake, limit)
+    loaded, target = opened(study, lake, limit)
     plan = Plan(loaded, target)
     plan.check_inputs()
     if dry_run:
@@ -166,9 +156,9 @@ def _step(name: str, text: str, example: str) -> None:
     def command(
         study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None
     ) -> None:
-        from flows.plan import Plan
+        from flows.plan import Plan, opened
 
-        loaded, target = _open(study, lake, limit)
+        loaded, target = opened(study, lake, limit)
         plan = Plan(loaded, target)
         plan.check_inputs()
         if name != "ingest" and not plan.has_predictions():
@@ -206,9 +196,10 @@ def report(
     output: Annotated[str | None, typer.Option(help="Path of the HTML file.")] = None,
 ) -> None:
     """Write the HTML report from the results in the lake."""
+    from flows.plan import opened
     from flows.report import report as write
 
-    loaded, target = _open(study, lake, None)
+    loaded, target = opened(study, lake)
     print(write(loaded, target, output))
 
 
@@ -307,10 +298,10 @@ def _without_nesting(frame: polars.DataFrame) -> polars.DataFrame:
 @app.command(epilog="Example: relevance-lake status paper --lake big")
 def status(study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None) -> None:
     """Show which partitions of a study exist and which are missing."""
-    from flows.plan import Plan
+    from flows.plan import Plan, opened
     from flows.summary import status_table
 
-    loaded, target = _open(study, lake, limit)
+    loaded, target = opened(study, lake, limit)
     target.must_exist()
     plan = Plan(loaded, target)
     plan.check_inputs()
@@ -369,7 +360,9 @@ def serve(
     """Run a study on a schedule, on a Prefect server, until interrupted."""
     from cronsim import CronSim, CronSimError
 
-    loaded, target = _open(study, lake, limit)
+    from flows.plan import opened
+
+    loaded, target = opened(study, lake, limit)
     if not os.environ.get("PREFECT_API_URL"):
         raise UserError(
             "no Prefect server: start one with `prefect server start`, then set "

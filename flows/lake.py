@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -118,21 +119,21 @@ class Lake:
 
     def footer(self, path: str) -> dict[str, Any]:
         """What the file's Parquet footer says of its making."""
-        try:
-            with self.fs.open(f"{self.root}/{path}") as file:
-                metadata = pq.read_metadata(file).metadata or {}
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(
-                f"{self.url}/{path} is not a readable Parquet file ({error}): "
-                "delete it and run the study again"
-            ) from None
+        with self._reading(path) as file:
+            metadata = pq.read_metadata(file).metadata or {}
         return json.loads(metadata.get(FOOTER_KEY, b"{}"))
 
     def read(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one file of the lake."""
+        with self._reading(path) as file:
+            return pq.ParquetFile(file).read(columns=list(columns) if columns else None)
+
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[Any]:
+        """An open file of the lake; what is wrong with it comes as a UserError that names it."""
         try:
             with self.fs.open(f"{self.root}/{path}") as file:
-                return pq.ParquetFile(file).read(columns=list(columns) if columns else None)
+                yield file
         except (pa.ArrowException, OSError) as error:
             raise UserError(
                 f"{self.url}/{path} is not a readable Parquet file ({error}): "

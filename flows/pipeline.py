@@ -20,10 +20,8 @@ from flows import attack as attacking
 from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
-from flows.lake import Lake
-from flows.plan import Plan
+from flows.plan import Plan, opened
 from flows.runs import record_run
-from flows.study import Study, load_study
 
 StudyName = Annotated[str, Field(description="demo, paper, or the path of a study file (TOML)")]
 LakeUrl = Annotated[str, Field(description="folder of the lake, made where it is missing")]
@@ -36,12 +34,6 @@ Counts = tuple[int, int]
 
 one_at_a_time: Any = ThreadPoolTaskRunner(max_workers=1)
 """TensorFlow and DuckDB use all cores for one task."""
-
-
-def opened(study: str, lake: str, limit: int | None) -> tuple[Study, Lake]:
-    """The study, limited, and its lake."""
-    loaded = load_study(study)
-    return loaded.model_copy(update={"limit": limit}) if limit else loaded, Lake(lake)
 
 
 def _each(one: Any, units: Sequence[tuple[Any, ...]], found: int) -> Counts:

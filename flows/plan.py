@@ -18,7 +18,7 @@ from compute.classifier import file_sha256, model_path
 from compute.datasets import source_fingerprint
 from compute.methods import Method
 from flows.lake import Lake, Partition
-from flows.study import AttackSection, Study
+from flows.study import AttackSection, Study, load_study
 from sql.tables import SHARD
 
 ORIGINAL = "original"
@@ -37,6 +37,12 @@ class Chosen:
 
     def shards(self) -> list[int]:
         return [int(shard) for shard in np.unique(self.image_id // SHARD)]
+
+
+def opened(study: str, lake: str, limit: int | None = None) -> tuple[Study, Lake]:
+    """A study, built-in or from its file, with its limit replaced where one is given, and its lake."""
+    loaded = load_study(study)
+    return loaded.model_copy(update={"limit": limit}) if limit else loaded, Lake(lake)
 
 
 class Plan:
