@@ -15,6 +15,8 @@ from flows.vectors import matrix, table_of
 from flows.versions import recorded
 from sql.tables import METHODS, RELEVANCE
 
+ABSORBED = ("absorbed_bias", "absorbed_stabiliser", "absorbed_empty")
+
 Unit = tuple[str, int | None, int]
 """(subject, target or None, shard): images that one pass through the network explains by all methods."""
 
@@ -108,7 +110,10 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
             "image_id": image_id, "label": label, "explained_class": classes, "start": maps.start,
             "scale": finished.scale, "status": finished.status, "relevance": finished.relevance,
             "rank": finished.rank, "ties_at_31": finished.ties_at_31, "ties_at_307": finished.ties_at_307,
+            "relevance_sum": maps.relevance.sum(axis=1, dtype=np.float64),
         }  # fmt: skip
+        absorbed = {name: getattr(maps, name) for name in ABSORBED}
         nulls: dict[str, np.ndarray] = dict.fromkeys(("rank", "ties_at_31", "ties_at_307"), missing)
         nulls["scale"] = finished.status == "non_finite"
-        lake.write(partition, table_of(RELEVANCE, columns, nulls), recorded(study))
+        nulls |= {name: np.isnan(values) for name, values in absorbed.items()}
+        lake.write(partition, table_of(RELEVANCE, columns | absorbed, nulls), recorded(study))

@@ -13,7 +13,7 @@ from compute.methods import Method
 
 if TYPE_CHECKING:
     from compute.attacks.lockstep import Evaluate
-    from compute.lrp.propagate import Explainer
+    from compute.explainer import Explainer
 
 
 class Network:
@@ -54,7 +54,7 @@ class Network:
     @cache  # noqa: B019 - a network lives as long as its process
     def explainer(self, methods: tuple[Method, ...], batch_size: int) -> Explainer:
         """Relevance maps by these methods."""
-        from compute.lrp.propagate import Explainer
+        from compute.explainer import Explainer
 
         return Explainer(self.model, methods, batch_size)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compute.lrp.propagate import Explainer
+from compute.explainer import Explainer
 from compute.methods import PAPER_RULES, parse_method
 from compute.ranking import finish_maps
 from tests.compute.published_network import (

@@ -46,14 +46,16 @@ def ties_at(values: np.ndarray, k: int) -> int:
 def map_columns(values: np.ndarray) -> Row:
     """Columns of a relevance map that follow from its values, before division by the scale."""
     n = len(values)
-    nothing = {"ties_at_31": None, "ties_at_307": None, "rank": None}
+    sums: Row = {"relevance_sum": float(values.sum(dtype=np.float64))}
+    sums |= {"absorbed_bias": 0.25, "absorbed_stabiliser": 0.0, "absorbed_empty": -0.125}
+    nothing = sums | {"ties_at_31": None, "ties_at_307": None, "rank": None}
     if not np.isfinite(values).all():
         return {"scale": np.float32(np.inf), "status": "non_finite", "relevance": values} | nothing
     scale = np.abs(values).max()
     if scale == 0:
         return {"scale": scale, "status": "zero", "relevance": values} | nothing
     scaled = (values / scale).astype(np.float32)
-    return {
+    return sums | {
         "scale": scale,
         "status": "ok",
         "relevance": scaled,
