@@ -9,8 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from compute.lrp.graph import LayerGraph, fold_batchnorm, read_model
-from compute.lrp.propagate import RULES, explain_batch
+from compute.graph.folding import fold_batchnorm
+from compute.graph.nodes import LayerGraph
+from compute.graph.reader import read_model
+from compute.lrp.propagate import CONVENTIONS, explain_batch
 from compute.maps import RawMaps, joined, unaccounted
 from compute.methods import Method
 
@@ -38,7 +40,7 @@ class Explainer:
         self.batch_size, self.dtype = batch_size, dtype
         self.input_shape, self.classes, self.components = graph.input_shape, graph.classes, graph.components
         self._passes: list[Pass] = []
-        for convention in RULES:
+        for convention in CONVENTIONS:
             chosen = [method for method in self.methods if method.convention == convention]
             if chosen:
                 used = fold_batchnorm(graph) if convention == "canonical" else graph
@@ -83,21 +85,22 @@ class Explainer:
         return {id: joined(maps) for id, maps in parts.items()}
 
     def _lrp_pass(self, graph: LayerGraph, methods: list[Method]) -> Pass:
+        passings = [CONVENTIONS[str(method.convention)](graph, method) for method in methods]
         signature = [
             tf.TensorSpec((self.batch_size, *self.input_shape), self.dtype),
             tf.TensorSpec((self.batch_size,), tf.int64),
         ]
         function: Any = tf.function(
-            lambda x, classes: explain_batch(graph, methods, x, classes),
+            lambda x, classes: explain_batch(graph, passings, x, classes),
             input_signature=signature,
             autograph=False,
         )
 
         def run(x: np.ndarray, classes: np.ndarray) -> dict[str, RawMaps]:
-            maps, start = function(x, classes)
+            maps, absorbed, start = function(x, classes)
             return {
-                method.id: unaccounted(values.numpy(), start.numpy())
-                for method, values in zip(methods, maps, strict=True)
+                method.id: RawMaps(values.numpy(), start.numpy(), *kept.numpy().astype(np.float64))
+                for method, values, kept in zip(methods, maps, absorbed, strict=True)
             }
 
         return run

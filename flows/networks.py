@@ -22,14 +22,10 @@ class Network:
     def __init__(self, model: Any) -> None:
         import tensorflow as tf
 
-        from compute.lrp.graph import UnsupportedLayer
-        from compute.lrp.operators import logits_function
+        from compute.graph.operators import logits_function
 
         self.model = model
-        try:
-            self._logits_of = logits_function(model)
-        except UnsupportedLayer:  # a BatchNorm that no layer before it can take up
-            self._logits_of = logits_function(model, folded=False)
+        self._logits_of = logits_function(model)
         self._forward = tf.function(self._logits_of, autograph=False)
 
     def logits(
@@ -60,6 +56,6 @@ class Network:
 
 
 @cache
-def load(file: str, shape: tuple[int, ...], classes: int) -> Network:
-    """The network of a model file, for images [h, w, c] of so many classes."""
-    return Network(load_classifier(file, shape, classes))
+def load(file: str, shape: tuple[int, ...], classes: int, weights: str | None = None) -> Network:
+    """The network of a model file (and its weights file), for images [h, w, c] of so many classes."""
+    return Network(load_classifier(file, shape, classes, weights))

@@ -1,5 +1,6 @@
 """Layer-wise relevance propagation on Keras networks.
 
-graph: a network as a chain of plain nodes. operators: the nodes in TensorFlow. rules, published:
-how relevance passes a node, by convention. propagate: the engine.
+rules: the rules of linear layers as data. visit: their one equation, and the account of what does not
+arrive. canonical, published: how relevance passes each kind of node, by convention. propagate: the
+walk through the graph.
 """

@@ -10,7 +10,7 @@ from compute.attacks.lbfgs import LBFGS, attack, quantised, softmax
 from compute.attacks.objective import cross_entropy_evaluator
 from compute.classifier import load_classifier
 from compute.datasets import load_dataset
-from compute.lrp.operators import logits_function
+from compute.graph.operators import logits_function
 
 EXACT = LBFGS(confidence=0.0, quantise="none", max_iterations=60, bisections=20)
 

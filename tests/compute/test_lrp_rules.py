@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from compute.lrp.graph import fold_batchnorm, read_model
-from compute.lrp.propagate import explain_batch
+from compute.graph.folding import fold_batchnorm
+from compute.graph.reader import read_model
+from compute.lrp.propagate import CONVENTIONS, explain_batch
 from compute.methods import PAPER_RULES, Method, parse_method
 from tests.compute.networks import (
     NETWORKS,
@@ -25,8 +26,9 @@ def explain(model, methods: list[Method], images: np.ndarray, classes: np.ndarra
     graph = read_model(model)
     if methods[0].convention == "canonical":
         graph = fold_batchnorm(graph)
-    run = tf.function(lambda x, c: explain_batch(graph, methods, x, c, nonnegative), autograph=False)
-    maps, start = run(tf.constant(images, tf.float64), tf.constant(classes, tf.int64))
+    passings = [CONVENTIONS[str(method.convention)](graph, method) for method in methods]
+    run = tf.function(lambda x, c: explain_batch(graph, passings, x, c, nonnegative), autograph=False)
+    maps, _, start = run(tf.constant(images, tf.float64), tf.constant(classes, tf.int64))
     return {m.id: values.numpy() for m, values in zip(methods, maps, strict=True)}, start.numpy()
 
 
@@ -87,7 +89,8 @@ def test_first_of_equal_maxima_wins(dtype: str) -> None:
     model = ties_in_pooling()
     graph = fold_batchnorm(read_model(model))
     x = tf.fill((1, 6, 6, 2), tf.constant(0.5, dtype))
-    (relevance,), _ = explain_batch(graph, [parse_method("lrp-0")], x, tf.constant([0], tf.int64))
+    passings = [CONVENTIONS["canonical"](graph, parse_method("lrp-0"))]
+    (relevance,), _, _ = explain_batch(graph, passings, x, tf.constant([0], tf.int64))
     relevance = relevance.numpy().reshape(6, 6, 2)
     assert np.abs(relevance[::2, ::2]).min() > 0
     relevance[::2, ::2] = 0

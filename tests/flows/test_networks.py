@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from compute.lrp.graph import UnsupportedLayer
+from compute.graph.nodes import UnsupportedLayer
 from compute.methods import parse_method
 from flows import networks
 
@@ -27,7 +27,7 @@ def late_batchnorm(tmp_path):
     return str(tmp_path / "late.keras")
 
 
-def test_batchnorm_behind_an_activation_serves_attacks_and_published_methods(late_batchnorm):
+def test_batchnorm_behind_an_activation_is_a_layer_of_its_own(late_batchnorm):
     network = networks.load(late_batchnorm, (8, 8, 3), 3)
     images = np.random.default_rng(0).random((5, 8, 8, 3), np.float32)
     probabilities = np.exp(network.logits(images, 4))
@@ -35,5 +35,28 @@ def test_batchnorm_behind_an_activation_serves_attacks_and_published_methods(lat
     np.testing.assert_allclose(probabilities, network.model(images), atol=1e-5)
     maps = network.explainer((parse_method("published-lrp-0"),), 4).explain(images, np.zeros(5, np.int64))
     assert np.isfinite(maps["published-lrp-0"].relevance).all()
-    with pytest.raises(UnsupportedLayer, match="batch_normalization"):
+    (maps,) = network.explainer((parse_method("lrp-0"),), 4).explain(images, np.zeros(5, np.int64)).values()
+    total = maps.relevance.sum(axis=1) + maps.absorbed_bias + maps.absorbed_stabiliser + maps.absorbed_empty
+    np.testing.assert_allclose(total, maps.start, atol=1e-4)
+
+
+def test_a_layer_without_a_rule_serves_attacks_and_is_refused_by_name_for_relevance(tmp_path):
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, activation="gelu", name="odd"),
+            layers.LayerNormalization(),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    model.save(tmp_path / "odd.keras")
+    network = networks.load(str(tmp_path / "odd.keras"), (8, 8, 3), 3)
+    images = np.random.default_rng(0).random((5, 8, 8, 3), np.float32)
+    probabilities = np.exp(network.logits(images, 4))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, network.model(images), atol=1e-5)
+    with pytest.raises(UnsupportedLayer, match=r"method 'lrp-0': layer 'odd' \(Conv2D\).*'gelu'"):
         network.explainer((parse_method("lrp-0"),), 4)

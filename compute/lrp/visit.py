@@ -1,0 +1,144 @@
+"""One node as one forward pass met it, and the equation by which relevance passes a linear one.
+
+What does not reach the node's inputs is entered in a ledger, share by share as it is held back: by the
+bias, by the stabiliser, or because there is no contribution to take it. It is never the difference of
+two sums, so that conservation is a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from compute.graph.nodes import Convolution, Dense, Diagonal, Linear, MaxPool, Node
+from compute.graph.operators import linear, linear_transposed, scatter_to_winner, winner_mask
+from compute.lrp.rules import NONE, WHOLE, Part, Term
+
+
+class Ledger:
+    """Relevance [b] that biases, stabilisers and missing contributions absorbed, entry by entry."""
+
+    def __init__(self) -> None:
+        self.bias: list[tf.Tensor] = []
+        self.stabiliser: list[tf.Tensor] = []
+        self.empty: list[tf.Tensor] = []
+
+    def totals(self, like: tf.Tensor) -> tf.Tensor:
+        """Sums [3, b] of bias, stabiliser, empty; `like`: a tensor [b] for the dtype."""
+        nothing = tf.zeros_like(like)
+        return tf.stack([tf.add_n([nothing, *kind]) for kind in (self.bias, self.stabiliser, self.empty)])
+
+
+class Visit:
+    """A node's inputs and output z for one batch, and what several rules share of them.
+
+    nonnegative: whether the inputs are known to have no negative value.
+    """
+
+    def __init__(
+        self, node: Node, inputs: Sequence[tf.Tensor], z: tf.Tensor, nonnegative: bool = False
+    ) -> None:
+        self.node, self.inputs, self.z, self.nonnegative = node, inputs, z, nonnegative
+        self.x = inputs[0]
+        self._shared: dict[object, tf.Tensor] = {}
+
+    def share(self, key: object, compute: Callable[[], tf.Tensor]) -> tf.Tensor:
+        """The tensor of this key, computed by whoever asks first."""
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return self._shared[key]
+
+    def scatter(self, r: tf.Tensor) -> tf.Tensor:
+        """Values r at the outputs of a max-pooling, put at each window's winner."""
+        node = self.node
+        assert isinstance(node, MaxPool)
+        winners = self.share("winners", lambda: winner_mask(node, self.x, self.z))
+        return scatter_to_winner(node, winners, self.x, self.z, r)
+
+    def sign(self, key: object, z: tf.Tensor) -> tf.Tensor:
+        """+1 or -1 like z, sgn 0 = +1; `key` names z."""
+        one = tf.ones((), z.dtype)
+        return self.share(("sign", key), lambda: tf.where(z < 0, -one, one))
+
+    def zero(self, key: object, z: tf.Tensor) -> tf.Tensor:
+        """1 where z is 0, else 0; `key` names z."""
+        return self.share(("zero", key), lambda: tf.cast(tf.equal(z, 0), z.dtype))
+
+    def modified(self, name: str | float) -> tf.Tensor | None:
+        """x' of a term; None where it is zero everywhere."""
+        if name == "x" or (name == "x+" and self.nonnegative):
+            return self.x
+        if name == 0.0 or (name == "x-" and self.nonnegative):
+            return None
+        if isinstance(name, float):
+            return self.share(name, lambda: tf.fill(tf.shape(self.x), tf.constant(name, self.x.dtype)))
+        pick = tf.maximum if name == "x+" else tf.minimum
+        return self.share(name, lambda: pick(self.x, tf.zeros((), self.x.dtype)))
+
+    @property
+    def linear_node(self) -> Linear:
+        assert isinstance(self.node, Convolution | Dense | Diagonal)
+        return self.node
+
+
+def pass_linear(visit: Visit, terms: Sequence[Term], relevance: tf.Tensor, ledger: Ledger) -> tf.Tensor:
+    """Relevance of a linear node's input: the sum of the rule's terms (see `rules.Term`)."""
+    node = visit.linear_node
+    result = tf.zeros_like(visit.x)
+    for term in terms:
+        products = [(x, part) for name, part in term.products if (x := visit.modified(name)) is not None]
+        key = (tuple(part.name for _, part in products), term.products, term.bias)
+        z = visit.share(key, lambda p=products, b=term.bias: _denominator(visit, p, b))
+        r = relevance if term.factor == 1 else term.factor * relevance
+        if term.gate is not None:
+            r = tf.where(visit.z > 0 if term.gate > 0 else visit.z < 0, r, tf.zeros((), r.dtype))
+        added = _stabiliser(visit, term, key, z)
+        if added is None:
+            s = tf.math.divide_no_nan(r, z)
+            if term.gate is None:
+                ledger.empty.append(inner(r, visit.zero(key, z)))
+            elif term.gate > 0:
+                ledger.empty.append(inner(relevance, visit.zero("z", visit.z)))
+        else:
+            s = r / (z + added)
+            ledger.stabiliser.append(inner(s, added))
+        bias = term.bias.of(node.bias)
+        if np.any(bias):
+            ledger.bias.append(inner(s, tf.constant(bias, s.dtype)))
+        for x, part in products:
+            result += x * linear_transposed(node, s, part.of(node.kernel), x)
+    return result
+
+
+def _denominator(visit: Visit, products: Sequence[tuple[tf.Tensor, Part]], bias: Part) -> tf.Tensor:
+    if bias == WHOLE and [(x is visit.x, part) for x, part in products] == [(True, WHOLE)]:
+        return visit.z
+    node = visit.linear_node
+    z = tf.add_n([linear(node, x, part.of(node.kernel)) for x, part in products])
+    return z if bias == NONE else z + tf.constant(bias.of(node.bias), z.dtype)
+
+
+def _stabiliser(visit: Visit, term: Term, key: object, z: tf.Tensor) -> tf.Tensor | None:
+    """What is added to the denominator z: like z, or one number; None for nothing."""
+    stabiliser = term.stabiliser
+    if not stabiliser.epsilon:
+        return None
+    e = tf.constant(stabiliser.epsilon, z.dtype)
+    if stabiliser.sign is not None:
+        return stabiliser.sign * e
+    if stabiliser.relative:
+        axes = list(range(1, len(z.shape)))
+        mean = visit.share(("mean square", key), lambda: tf.reduce_mean(tf.square(z), axes, keepdims=True))
+        e *= tf.sqrt(mean)
+    return e * visit.sign(key, z)
+
+
+def inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Sum over each sample of a * b [batch]; b is like a, has its last axis alone, or is one number."""
+    if len(b.shape) == len(a.shape):
+        return tf.reduce_sum(a * b, list(range(1, len(a.shape))))
+    if len(b.shape) == 1:
+        return tf.linalg.matvec(tf.reduce_sum(a, list(range(1, len(a.shape) - 1))), b)
+    return b * tf.reduce_sum(a, list(range(1, len(a.shape))))
