@@ -59,14 +59,29 @@ def shipped_card() -> dict[str, Any]:
     return json.loads(shipped_path().with_suffix(".json").read_text())
 
 
-def model_path(name: str) -> Path:
-    """Path of a model given as `shipped` or as a path; refuses one that is not there."""
+def model_files(name: str, weights: str | None = None) -> tuple[Path, ...]:
+    """The files of a model; refuses what is not there.
+
+    name: `shipped`, a `.keras` file, the `.h5` file of a whole Keras 2 model, or a Keras 2
+    architecture (`.json`), whose weights are `weights` or the `.h5` file of the same stem beside it.
+    """
     path = shipped_path() if name in ("shipped", SHIPPED) else Path(name)
     if not path.is_file():
         raise ModelError(
-            f"no model file {path}: give a .keras file, or 'shipped' for the one that comes along"
+            f"no model file {path}: give a .keras file, a Keras 2 .json with its .h5, "
+            "or 'shipped' for the one that comes along"
         )
-    return path
+    if path.suffix == ".json":
+        beside = Path(weights) if weights else path.with_suffix(".h5")
+        if not beside.is_file():
+            raise ModelError(
+                f"no weights file {beside} for the architecture {path}: put it there, "
+                "or name it (`weights` under [model], --weights on the command line)"
+            )
+        return path, beside
+    if weights:
+        raise ModelError(f"{path} holds its weights itself: a weights file goes with a Keras 2 .json alone")
+    return (path,)
 
 
 def file_sha256(path: Path) -> str:
@@ -75,15 +90,42 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_classifier(name: str, input_shape: tuple[int, ...], classes: int) -> keras.Model:
-    """A Keras model from a `.keras` file, in safe mode: no code from the file is run.
+def model_sha256(name: str, weights: str | None = None) -> str:
+    """SHA-256 of the model file; of both files' digests where the weights stand apart."""
+    digests = [file_sha256(path) for path in model_files(name, weights)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
-    Raises ModelError where the file is missing or unreadable, or where the model does not take
+
+def load_classifier(
+    name: str, input_shape: tuple[int, ...], classes: int, weights: str | None = None
+) -> keras.Model:
+    """A Keras 3 model from the files that `model_files` names; no code from a file is run.
+
+    Raises ModelError where a file is missing or unreadable, or where the model does not take
     [n, *input_shape] and give [n, classes].
     """
+    files = model_files(name, weights)
+    path = files[0]
+    if path.suffix in (".json", ".h5", ".hdf5"):
+        from compute.keras2 import load_keras2
+
+        model = load_keras2(path, files[-1])
+    else:
+        model = _load_keras3(path)
+    inputs, outputs = len(model.inputs), len(model.outputs)
+    if (inputs, outputs) != (1, 1):
+        raise ModelError(f"{path} has {inputs} inputs and {outputs} outputs: a classifier has one of each")
+    taken, given = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
+    if taken != tuple(input_shape):
+        raise ModelError(f"{path} takes images of shape {taken}, but the dataset has {tuple(input_shape)}")
+    if given != (classes,):
+        raise ModelError(f"{path} gives outputs of shape {given}, but the dataset has {classes} classes")
+    return model
+
+
+def _load_keras3(path: Path) -> keras.Model:
     import keras
 
-    path = model_path(name)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
@@ -93,11 +135,6 @@ def load_classifier(name: str, input_shape: tuple[int, ...], classes: int) -> ke
         raise ModelError(f"{path} holds a {type(model).__name__}, not a Keras model")
     if not model.built:
         raise ModelError(f"{path} holds a model without an input shape: build it, and save it again")
-    taken, given = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
-    if taken != tuple(input_shape):
-        raise ModelError(f"{path} takes images of shape {taken}, but the dataset has {tuple(input_shape)}")
-    if given != (classes,):
-        raise ModelError(f"{path} gives outputs of shape {given}, but the dataset has {classes} classes")
     return model
 
 

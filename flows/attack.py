@@ -44,7 +44,8 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
     wanted = [p for p in plan.adversarials(attack, shard, chosen) if not lake.find(p)]
     images, inside = read_images(study, lake, shard), chosen.in_shard(shard)
     pairs = [(p, int(i)) for p in wanted for i in np.flatnonzero(inside.label != dict(p.keys)["target"])]
-    network = networks.load(study.model.file, image_shape(study, lake), len(plan.class_names()))
+    shape, classes = image_shape(study, lake), len(plan.class_names())
+    network = networks.load(study.model.file, shape, classes, study.model.weights)
     evaluate = network.evaluator(attack.parameters.logits)
     results: dict[int, lbfgs.AttackResult] = {}
     awaited = {partition: partition.rows for partition in wanted}

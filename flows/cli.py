@@ -234,22 +234,27 @@ def train(
 @app.command(epilog="Example: relevance-lake evaluate --dataset ./cifar10 --model my-network.keras")
 def evaluate(
     dataset: Annotated[str, typer.Option(help="cifar10-samples, cifar10, or a folder.")] = "cifar10-samples",
-    model: Annotated[str, typer.Option(help="A .keras file, or shipped.")] = "shipped",
+    model: Annotated[
+        str, typer.Option(help="A .keras file, a Keras 2 .json (its .h5 beside it) or .h5, or shipped.")
+    ] = "shipped",
+    weights: Annotated[
+        str | None, typer.Option(help="The .h5 of a Keras 2 .json, where it is not beside it.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 250,
 ) -> None:
     """Print the accuracy of a classifier on a dataset."""
     import numpy as np
 
-    from compute.classifier import model_path
+    from compute.classifier import model_files
     from compute.datasets import guess_source, load_dataset
     from flows import networks
     from flows.progress import progress_display, track
 
-    model_path(model)
+    model_files(model, weights)
     data = load_dataset(*guess_source(dataset), split)
     with progress_display(), track("predictions", len(data.labels), "images") as advance:
-        network = networks.load(model, data.pixels.shape[1:], len(data.classes))
+        network = networks.load(model, data.pixels.shape[1:], len(data.classes), weights)
         logits = network.logits(data.pixels.astype(np.float32) / 255, batch_size, advance)
     predicted = logits.argmax(axis=1)
     correct, total = int((predicted == data.labels).sum()), len(predicted)

@@ -90,7 +90,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
         image_id, label = (np.asarray(table[name]).astype(np.int64) for name in ("image_id", "label"))
         classes = np.full(len(label), target)
         images = matrix(table["pixels"]).reshape(-1, *shape)
-    network = networks.load(study.model.file, shape, len(plan.class_names()))
+    network = networks.load(study.model.file, shape, len(plan.class_names()), study.model.weights)
     explainer = network.explainer(methods, study.batch_size)
     name = f"maps of {subject}" + ("" if target is None else f", target {target}") + f", shard {shard}"
     with track(name, len(images) * len(methods), "maps") as advance:

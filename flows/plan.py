@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from compute.classifier import file_sha256, model_path
+from compute.classifier import model_sha256
 from compute.datasets import source_fingerprint
 from compute.methods import Method
 from flows.lake import Lake, Partition
@@ -60,7 +60,7 @@ class Plan:
 
     @cached_property
     def model_made_from(self) -> dict[str, Any]:
-        return {"sha256": file_sha256(model_path(self.study.model.file))}
+        return {"sha256": model_sha256(self.study.model.file, self.study.model.weights)}
 
     @property
     def _dataset(self) -> tuple[str, str]:

@@ -72,6 +72,7 @@ class DatasetSection(Section):
 
 class ModelSection(Section):
     file: str = "shipped"
+    weights: str | None = None
     id: Id = ""
 
     @model_validator(mode="before")
@@ -157,7 +158,7 @@ def parse_study(text: str, where: str, folder: Path) -> Study:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where} is not valid TOML: {error}") from None
-    for section, key in (("dataset", "path"), ("model", "file")):
+    for section, key in (("dataset", "path"), ("model", "file"), ("model", "weights")):
         table = values.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] != "shipped":
             table[key] = str(folder / table[key])

@@ -160,7 +160,7 @@ MODELS = Table(
     "models", "one row per model", (),
     (
         MODEL,
-        Column("sha256", "string", "sha256", "of the model file"),
+        Column("sha256", "string", "sha256", "of the model file; of the digests of both where the weights stand apart"),
         Column("parameters", "int64", "", "number of weights"),
         Column("input_shape", "int32[]", "", "height, width, channels"),
         Column("classes", "int32", "", "number of classes"),

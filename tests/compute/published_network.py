@@ -3,48 +3,23 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import keras
 import numpy as np
 import pyarrow.parquet as pq
-from keras import layers
 from PIL import Image
+
+from compute.classifier import load_classifier
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 PUBLISHED = SHARED / "data" / "published"
 MAPS = SHARED / "reference" / "published_relevance.npz"
 
 
-def published_network() -> keras.Sequential:
-    """The Keras 2 description rebuilt layer by layer, with the released weights."""
-    stem = PUBLISHED / "finalCNN_250_160_0.001_BNL"
-    described = json.loads(stem.with_name(stem.name + ".json").read_text())["config"]["layers"]
-    model = keras.Sequential(
-        [keras.Input((32, 32, 3)), *(rebuild(d["class_name"], d["config"]) for d in described)]
-    )
-    model.load_weights(stem.with_name(stem.name + ".h5"))
-    return model
-
-
-def rebuild(kind: str, config: dict) -> layers.Layer:
-    if kind == "Conv2D":
-        return layers.Conv2D(
-            config["filters"], config["kernel_size"], config["strides"], config["padding"],
-            activation=config["activation"],
-        )  # fmt: skip
-    if kind == "BatchNormalization":
-        return layers.BatchNormalization(epsilon=config["epsilon"])
-    if kind == "Activation":
-        return layers.Activation(config["activation"])
-    if kind == "MaxPooling2D":
-        return layers.MaxPooling2D(config["pool_size"], config["strides"], config["padding"])
-    if kind == "Dropout":
-        return layers.Dropout(config["rate"])
-    if kind == "Dense":
-        return layers.Dense(config["units"], activation=config["activation"])
-    return {"Flatten": layers.Flatten, "Softmax": layers.Softmax}[kind]()
+def published_network() -> keras.Model:
+    """The released network with its weights."""
+    return load_classifier(str(PUBLISHED / "finalCNN_250_160_0.001_BNL.json"), (32, 32, 3), 10)
 
 
 def original_images(image_ids: np.ndarray) -> np.ndarray:

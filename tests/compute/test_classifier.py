@@ -11,7 +11,7 @@ from compute.classifier import (
     build_table2,
     describe,
     load_classifier,
-    model_path,
+    model_files,
     shipped_card,
     shipped_path,
 )
@@ -58,7 +58,7 @@ def test_shipped_network_knows_the_samples():
 
 def test_missing_model_is_named(tmp_path):
     with pytest.raises(ModelError, match=r"no model file .*nothing.keras: give a .keras file"):
-        model_path(str(tmp_path / "nothing.keras"))
+        model_files(str(tmp_path / "nothing.keras"))
 
 
 def test_corrupt_model_is_named(tmp_path):
