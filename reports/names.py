@@ -25,13 +25,27 @@ CONVENTIONS = {
 }
 """Convention to its title, in the order of the page; `other` holds what is not LRP."""
 
-_ALPHA, _BETA, _EPSILON = (
-    "\N{GREEK SMALL LETTER ALPHA}",
-    "\N{GREEK SMALL LETTER BETA}",
-    "\N{GREEK SMALL LETTER EPSILON}",
-)
+_ALPHA, _BETA, _GAMMA, _EPSILON, _SIGMA = "\u03b1", "\u03b2", "\u03b3", "\u03b5", "\u03c3"
 _EPSILON_RULE = re.compile(r"lrp-epsilon-([0-9.e+-]+)")
 _ALPHA_BETA_RULE = re.compile(r"lrp-alpha([0-9.]+)-beta(-?[0-9.]+)")
+_RULE = re.compile(
+    r"epsilon-(?P<rms>rms-)?(?P<epsilon>[0-9.]+)|alpha(?P<alpha>[0-9.]+)-beta(?P<beta>-?[0-9.]+)"
+    r"|gamma-(?P<gamma>[0-9.]+)|(?P<plain>plus|w2|flat|box|0)"
+)
+_PLAIN_RULES = {"plus": "z\u207a", "w2": "w\u00b2", "flat": "flat", "box": "box", "0": "0"}
+_OTHERS = {
+    r"gradient": "Gradient",
+    r"input-x-gradient": "Input \u00d7 gradient",
+    r"smoothgrad-n([0-9]+)-sigma([0-9.]+)": rf"SmoothGrad n \1, {_SIGMA} \2",
+    r"integrated-gradients-n([0-9]+)": r"Integrated gradients n \1",
+    r"guided-backpropagation": "Guided backpropagation",
+    r"grad-cam": "Grad-CAM",
+    r"occlusion-window([0-9]+)-stride([0-9]+)": r"Occlusion \1 px, stride \2",
+    r"lime-n([0-9]+)-window([0-9]+)": r"LIME n \1, \2 px",
+    r"imported-(.+)": r"\1 (imported)",
+    r"random": "Random map",
+}
+"""Ids of methods that are not LRP and their names, in the order of the page."""
 
 
 def base_method(method: str) -> str:
@@ -47,19 +61,32 @@ def convention(method: str) -> str:
 
 
 def method_name(method: str) -> str:
-    """Name of a method as a reader knows it, without its convention; an unknown id stays as it is."""
+    """Name of a method as a reader knows it, without its convention; an unknown id stays as it is.
+
+    A composite names its rules for dense layers, convolutions and the first layer, in this order.
+    """
     base = base_method(method)
-    if base == "lrp-0":
-        return "LRP-0"
-    if match := _EPSILON_RULE.fullmatch(base):
-        return f"LRP-{_EPSILON} {match[1]}"
-    if match := _ALPHA_BETA_RULE.fullmatch(base):
-        return f"LRP-{_ALPHA}{_BETA} {match[1]}/{match[2].replace('-', MINUS)}"
+    if base.startswith("lrp-"):
+        rules = [_rule_name(match) for match in _RULE.finditer(base.removeprefix("lrp-"))]
+        if len(rules) == 1:
+            return f"LRP-{rules[0]}"
+        return f"LRP {' | '.join(rules)}" if rules else base
+    for pattern, name in _OTHERS.items():
+        if match := re.fullmatch(pattern, base):
+            return match.expand(name)
     return base
 
 
+def _rule_name(rule: re.Match[str]) -> str:
+    if rule["epsilon"]:
+        return f"{_EPSILON}{' RMS' if rule['rms'] else ''} {rule['epsilon']}"
+    if rule["alpha"]:
+        return f"{_ALPHA}{_BETA} {rule['alpha']}/{rule['beta'].replace('-', MINUS)}"
+    return f"{_GAMMA} {rule['gamma']}" if rule["gamma"] else _PLAIN_RULES[rule["plain"]]
+
+
 def method_order(methods: Iterable[str]) -> list[str]:
-    """Distinct methods: by convention, then LRP-0, epsilon rules by epsilon, alpha-beta, the rest by name."""
+    """Distinct methods: by convention, then LRP-0, epsilon by epsilon, alpha-beta, the rest by kind."""
     return sorted(set(methods), key=_method_key)
 
 
@@ -72,7 +99,8 @@ def _method_key(method: str) -> tuple[int, int, float, str]:
         return group, 1, float(match[1]), base
     if match := _ALPHA_BETA_RULE.fullmatch(base):
         return group, 2, float(match[1]), base
-    return group, 3, 0.0, base
+    places = [place for place, pattern in enumerate(_OTHERS) if re.fullmatch(pattern, base)]
+    return group, 3, float(places[0] if places else len(_OTHERS)), base
 
 
 def band_name(band: str) -> str:

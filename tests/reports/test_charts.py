@@ -124,7 +124,27 @@ def test_methods_are_named_and_ordered():
     assert [convention(m) for m in ordered] == ["published", *["canonical"] * 4, "other"]
     assert method_name("published-lrp-epsilon-0.0001") == "LRP-ε 0.0001"
     assert method_name("lrp-alpha2-beta-1") == "LRP-αβ 2/−1"
-    assert method_name("integrated-gradients") == "integrated-gradients"
+    assert method_name("unheard-of") == "unheard-of"
+
+
+def test_rules_by_layer_position_and_other_methods_are_named():
+    names = {
+        "lrp-epsilon-rms-0.25": "LRP-ε RMS 0.25",
+        "lrp-gamma-0.25": "LRP-γ 0.25",
+        "lrp-plus": "LRP-z⁺",
+        "lrp-epsilon-0.000001-alpha2-beta-1-flat": "LRP ε 0.000001 | αβ 2/−1 | flat",
+        "lrp-0-gamma-0.25-box": "LRP 0 | γ 0.25 | box",
+        "gradient": "Gradient",
+        "smoothgrad-n50-sigma0.1": "SmoothGrad n 50, σ 0.1",
+        "occlusion-window4-stride2": "Occlusion 4 px, stride 2",
+        "lime-n1000-window4": "LIME n 1000, 4 px",
+        "imported-captum": "captum (imported)",
+        "random": "Random map",
+    }
+    assert {method: method_name(method) for method in names} == names
+    others = [method for method in names if not method.startswith("lrp")]
+    assert method_order([*reversed(others), "unheard-of"])[-1] == "unheard-of"
+    assert method_order(reversed(others)) == [*others[:4], "imported-captum", "random"]
 
 
 def test_numbers_are_written_to_sense():
