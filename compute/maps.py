@@ -30,7 +30,11 @@ class RawMaps:
 
     def first(self, count: int) -> RawMaps:
         """The first maps."""
-        return RawMaps(*(getattr(self, field.name)[:count] for field in fields(self)))
+        return self.rows(slice(count))
+
+    def rows(self, rows: slice) -> RawMaps:
+        """Some of the maps, as views."""
+        return RawMaps(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 def unaccounted(relevance: np.ndarray, start: np.ndarray, baseline: np.ndarray | None = None) -> RawMaps:

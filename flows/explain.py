@@ -1,24 +1,68 @@
-"""Explain: relevance maps of originals and of successful adversarial examples."""
+"""Explain: relevance maps of originals and of successful adversarial examples.
+
+A shard's maps are computed in one stream of full batches; scaling, ranking and writing go on beside
+it, target after target.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from compute.ranking import finish_maps
+import numpy as np
+import pyarrow as pa
+
+from compute.maps import RawMaps
+from compute.methods import Method
 from flows import networks
+from flows.background import Background
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
+from flows.map_rows import map_rows
 from flows.plan import ORIGINAL, Plan
 from flows.progress import track
 from flows.study import Study
-from flows.vectors import matrix, table_of
+from flows.vectors import matrix
 from flows.versions import recorded
-from sql.tables import METHODS, RELEVANCE
+from sql.tables import METHODS
 
-ABSORBED = ("absorbed_bias", "absorbed_stabiliser", "absorbed_empty")
+WAITING = 3
+"""Batches of maps that wait to be ranked; 7 methods: 11 MB for 128 CIFAR-10 images."""
 
-Unit = tuple[str, int | None, int]
-"""(subject, target or None, shard): images that one pass through the network explains by all methods."""
+Unit = tuple[str, int]
+"""(subject, shard): images that one stream through the network explains, all targets."""
+
+
+@dataclass
+class Target:
+    """The images of a shard that are explained together: originals, or examples of one target class.
+
+    examples: path of the adversarials and the rows of it whose maps are wanted; None: originals.
+    partitions: by method, all that the study wants, or all that the lake lacks.
+    """
+
+    partitions: dict[Method, Partition]
+    examples: tuple[str, np.ndarray] | None = None
+
+    def lacking(self, lake: Lake) -> Target:
+        """The same with what is not in the lake yet."""
+        missing = {method: p for method, p in self.partitions.items() if not lake.find(p)}
+        return Target(missing, self.examples)
+
+
+@dataclass
+class Work:
+    """What a stream computes of a target: `partitions` of m rows; image_id, label, classes int64 [m].
+
+    pieces: the first `done` rows, ranked, until they are written.
+    """
+
+    partitions: dict[Method, Partition]
+    image_id: np.ndarray
+    label: np.ndarray
+    classes: np.ndarray
+    pieces: dict[Method, list[pa.Table]] = field(default_factory=dict)
+    done: int = 0
 
 
 def missing_units(study: Study, lake: Lake) -> list[Unit]:
@@ -26,94 +70,101 @@ def missing_units(study: Study, lake: Lake) -> list[Unit]:
     plan = Plan(study, lake)
     missing = []
     for unit in _units(plan):
-        wanted = _partitions(plan, unit)
-        found = [lake.find(partition) is not None for partition in wanted]
-        lake.skipped += sum(found)
-        if not all(found):
+        targets = _targets(plan, unit)
+        lacking = sum(len(target.lacking(lake).partitions) for target in targets)
+        lake.skipped += sum(len(target.partitions) for target in targets) - lacking
+        if lacking:
             missing.append(unit)
-    for method in study.parsed_methods():
+    for method in _computed(study):
         lake.write_entity(METHODS, method.as_row())
     return missing
 
 
 def _units(plan: Plan) -> list[Unit]:
-    chosen = plan.chosen()
-    units: list[Unit] = [(ORIGINAL, None, shard) for shard in chosen.shards()]
-    for attack in plan.study.attacks:
-        for shard in chosen.shards():
-            for partition in plan.adversarials(attack, shard, chosen):
-                units.append((attack.id, int(dict(partition.keys)["target"] or 0), shard))
-    return units
+    subjects = (ORIGINAL, *(attack.id for attack in plan.study.attacks))
+    return [(subject, shard) for subject in subjects for shard in plan.chosen().shards()]
 
 
-def _examples(plan: Plan, unit: Unit) -> tuple[str, np.ndarray]:
-    """Path of the unit's adversarials and the rows of it whose maps are wanted."""
-    subject, target, shard = unit
-    chosen = plan.chosen()
-    for partition in plan.adversarials(plan.study.attack(subject), shard, chosen):
-        if dict(partition.keys)["target"] == target:
-            path = plan.lake.find(partition)
-            if path is None:
-                raise RuntimeError(f"{partition.file} is not in the lake: the attack comes first")
-            return path, plan.successes(path, chosen)
-    raise RuntimeError(f"shard {shard} has no pair with target {target}")
+def _computed(study: Study) -> list[Method]:
+    """The study's methods but those whose maps were computed elsewhere."""
+    return [method for method in study.parsed_methods() if not method.is_imported]
 
 
-def _partitions(plan: Plan, unit: Unit) -> list[Partition]:
-    subject, target, shard = unit
-    methods = plan.study.parsed_methods()
-    if target is None:
-        chosen = plan.chosen()
-        return [plan.original_maps(method, shard, chosen) for method in methods]
-    attack, (_, rows) = plan.study.attack(subject), _examples(plan, unit)
-    if not len(rows):
-        return []
-    return [plan.adversarial_maps(method, attack, target, shard, len(rows)) for method in methods]
+def _targets(plan: Plan, unit: Unit) -> list[Target]:
+    subject, shard = unit
+    chosen, methods = plan.chosen(), _computed(plan.study)
+    if subject == ORIGINAL:
+        return [Target({method: plan.original_maps(method, shard, chosen) for method in methods})]
+    attack, targets = plan.study.attack(subject), []
+    for partition in plan.adversarials(attack, shard, chosen):
+        path = plan.lake.find(partition)
+        if path is None:
+            raise RuntimeError(f"{partition.file} is not in the lake: the attack comes first")
+        rows = plan.successes(path, chosen)
+        if len(rows):
+            target = int(dict(partition.keys)["target"] or 0)
+            wanted = {m: plan.adversarial_maps(m, attack, target, shard, len(rows)) for m in methods}
+            targets.append(Target(wanted, (path, rows)))
+    return targets
 
 
 def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
-    """Make the unit's missing partitions: one forward pass serves all their methods."""
+    """Make the unit's missing partitions: one forward pass serves all their methods.
+
+    Targets that lack other methods than the rest (a partition was lost) have a stream of their own.
+    """
     plan = Plan(study, lake)
-    subject, target, shard = unit
-    wanted = [p for p in _partitions(plan, unit) if not lake.find(p)]
-    names = {dict(p.keys)["method"] for p in wanted}
-    methods = tuple(method for method in study.parsed_methods() if method.id in names)
-    shape = image_shape(study, lake)
-    if target is None:
-        chosen = plan.chosen()
-        inside = chosen.in_shard(shard)
-        image_id, label, classes = inside.image_id, inside.label, inside.label
-        images = read_images(study, lake, shard).of(image_id)
-    else:
-        path, rows = _examples(plan, unit)
-        table = lake.read(path, ["image_id", "label", "pixels"]).take(rows)
-        image_id, label = (np.asarray(table[name]).astype(np.int64) for name in ("image_id", "label"))
-        classes = np.full(len(label), target)
-        images = matrix(table["pixels"]).reshape(-1, *shape)
-    network = networks.load(study.model.file, shape, len(plan.class_names()), study.model.weights)
-    explainer = network.explainer(methods, study.batch_size)
-    name = f"maps of {subject}" + ("" if target is None else f", target {target}") + f", shard {shard}"
-    with track(name, len(images) * len(methods), "maps") as advance:
-        seen = 0
+    subject, shard = unit
+    streams: dict[tuple[Method, ...], list[Target]] = {}
+    for target in (target.lacking(lake) for target in _targets(plan, unit)):
+        if target.partitions:
+            streams.setdefault(tuple(target.partitions), []).append(target)
+    shape, classes = image_shape(study, lake), len(plan.class_names())
+    network = networks.load(study.model.file, shape, classes, study.model.weights)
+    maps = sum(p.rows for targets in streams.values() for t in targets for p in t.partitions.values())
+    # what waits is done before the bar ends
+    with track(f"maps of {subject}, shard {shard}", maps, "maps") as advance, Background(WAITING) as beside:
+        for methods, targets in streams.items():
+            works, images = zip(*(_load(plan, shard, target) for target in targets), strict=True)
+            batches = network.explainer(methods, study.batch_size).stream(
+                np.concatenate(images), np.concatenate([work.classes for work in works])
+            )
+            del images
+            first = 0
+            for batch in batches:
+                beside.submit(_keep, study, lake, works, first, batch)
+                count = len(batch[methods[0].id])
+                advance(count * len(methods))
+                first += count
 
-        def count(done: int, total: int) -> None:
-            nonlocal seen
-            advance((done - seen) * len(methods))
-            seen = done
 
-        raw = explainer.explain(images, classes, count)
-    for partition in wanted:
-        maps = raw[str(dict(partition.keys)["method"])]
-        finished = finish_maps(maps.relevance)
-        missing = ~finished.ok
-        columns = {
-            "image_id": image_id, "label": label, "explained_class": classes, "start": maps.start,
-            "scale": finished.scale, "status": finished.status, "relevance": finished.relevance,
-            "rank": finished.rank, "ties_at_31": finished.ties_at_31, "ties_at_307": finished.ties_at_307,
-            "relevance_sum": maps.relevance.sum(axis=1, dtype=np.float64),
-        }  # fmt: skip
-        absorbed = {name: getattr(maps, name) for name in ABSORBED}
-        nulls: dict[str, np.ndarray] = dict.fromkeys(("rank", "ties_at_31", "ties_at_307"), missing)
-        nulls["scale"] = finished.status == "non_finite"
-        nulls |= {name: np.isnan(values) for name, values in absorbed.items()}
-        lake.write(partition, table_of(RELEVANCE, columns | absorbed, nulls), recorded(study))
+def _load(plan: Plan, shard: int, target: Target) -> tuple[Work, np.ndarray]:
+    """A target's work and its images, float32 [m, h, w, c]."""
+    if target.examples is None:
+        inside = plan.chosen().in_shard(shard)
+        images = read_images(plan.study, plan.lake, shard).of(inside.image_id)
+        return Work(target.partitions, inside.image_id, inside.label, inside.label), images
+    path, rows = target.examples
+    table = plan.lake.read(path, ["image_id", "label", "pixels"]).take(rows)
+    image_id, label = (np.asarray(table[name]).astype(np.int64) for name in ("image_id", "label"))
+    aimed = int(dict(next(iter(target.partitions.values())).keys)["target"] or 0)
+    images = matrix(table["pixels"]).reshape(-1, *image_shape(plan.study, plan.lake))
+    return Work(target.partitions, image_id, label, np.full(len(label), aimed)), images
+
+
+def _keep(study: Study, lake: Lake, works: Sequence[Work], first: int, batch: dict[str, RawMaps]) -> None:
+    """Rank a batch that starts at the stream's image `first`; write the targets that it completes."""
+    count = len(next(iter(batch.values())))
+    for work in works:
+        start, stop = max(first, 0), min(first + count, len(work.label))
+        if start < stop:
+            inside, within = slice(start, stop), slice(start - first, stop - first)
+            who = work.image_id[inside], work.label[inside], work.classes[inside]
+            for method in work.partitions:
+                work.pieces.setdefault(method, []).append(map_rows(*who, batch[method.id].rows(within)))
+            work.done = stop
+            if work.done == len(work.label):
+                for method, partition in work.partitions.items():
+                    rows = pa.concat_tables(work.pieces.pop(method)).combine_chunks()
+                    lake.write(partition, rows, recorded(study))
+        first -= len(work.label)

@@ -61,14 +61,12 @@ def attack_shard(study: str, lake: str, limit: int | None, attack: str, shard: i
     return target.written, target.skipped
 
 
-@task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, target {target}, shard {shard}")
-def explain_unit(
-    study: str, lake: str, limit: int | None, subject: str, target: int | None, shard: int
-) -> Counts:
-    """Relevance maps of one subject, target and shard, by all methods."""
-    loaded, place = opened(study, lake, limit)
-    explaining.explain_unit(loaded, place, (subject, target, shard))
-    return place.written, place.skipped
+@task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}")
+def explain_unit(study: str, lake: str, limit: int | None, subject: str, shard: int) -> Counts:
+    """Relevance maps of one subject and shard, all targets, by all methods."""
+    loaded, target = opened(study, lake, limit)
+    explaining.explain_unit(loaded, target, (subject, shard))
+    return target.written, target.skipped
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{output}")
