@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from compute.graph.nodes import (
@@ -63,11 +64,18 @@ def unchanged(visit: Visit, relevance: tf.Tensor, ledger: Ledger) -> list[tf.Ten
     node = visit.node
     if isinstance(node, Concatenate):
         return list(tf.split(relevance, node.sizes, node.axis))
-    if isinstance(node, ZeroPad):
-        (top, bottom), (left, right) = node.rows, node.columns
-        shape: Any = relevance.shape
-        return [relevance[:, top : shape[1] - bottom, left : shape[2] - right]]
     return [tf.reshape(relevance, tf.shape(visit.x)) if isinstance(node, Reshape) else relevance]
+
+
+def cropped(visit: Visit, relevance: tf.Tensor, ledger: Ledger) -> list[tf.Tensor]:
+    """Zero padding: what rules that do not look at the input (flat, w^2, box) send to the zeros is lost."""
+    assert isinstance(visit.node, ZeroPad)
+    (top, bottom), (left, right) = visit.node.rows, visit.node.columns
+    shape: Any = relevance.shape
+    inside: Any = visit.x.shape
+    border = np.pad(np.zeros(inside[1:]), ((top, bottom), (left, right), (0, 0)), constant_values=1)
+    ledger.empty.append(inner(relevance, tf.constant(border[None], relevance.dtype)))
+    return [relevance[:, top : shape[1] - bottom, left : shape[2] - right]]
 
 
 def linear_by(rule: Rule, method: Method) -> Passing:
@@ -83,7 +91,7 @@ WITHOUT_PARAMETERS: dict[type, Passing] = {
     Concatenate: unchanged,
     Activation: unchanged,
     Reshape: unchanged,
-    ZeroPad: unchanged,
+    ZeroPad: cropped,
 }
 
 
