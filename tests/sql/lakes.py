@@ -46,8 +46,7 @@ def ties_at(values: np.ndarray, k: int) -> int:
 def map_columns(values: np.ndarray) -> Row:
     """Columns of a relevance map that follow from its values, before division by the scale."""
     n = len(values)
-    sums: Row = {"relevance_sum": float(values.sum(dtype=np.float64))}
-    sums |= {"absorbed_bias": 0.25, "absorbed_stabiliser": 0.0, "absorbed_empty": -0.125}
+    sums = start_columns(values)
     nothing = sums | {"ties_at_31": None, "ties_at_307": None, "rank": None}
     if not np.isfinite(values).all():
         return {"scale": np.float32(np.inf), "status": "non_finite", "relevance": values} | nothing
@@ -63,6 +62,17 @@ def map_columns(values: np.ndarray) -> Row:
         "ties_at_307": ties_at(scaled, band_size(0.1, n)),
         "rank": stable_rank(scaled),
     }
+
+
+def start_columns(values: np.ndarray) -> Row:
+    """Start, sum and absorbed relevance of a map: conserved, but for rounding; of every other unknown."""
+    known = np.isfinite(values).all()
+    total = values.sum(dtype=np.float64)
+    absorbed = np.array([0.5 * values[0], -0.125 * (values[1] > 0), values[2:9].sum() / 4], np.float64)
+    start = np.float32(total + absorbed.sum() if known else values[-1])
+    parts = absorbed.tolist() if known and np.round(values[0]) % 2 else [None] * 3
+    names = ("absorbed_bias", "absorbed_stabiliser", "absorbed_empty")
+    return {"start": start, "relevance_sum": float(total)} | dict(zip(names, parts, strict=True))
 
 
 def random_map(rng: np.random.Generator, n: int, like: np.ndarray | None = None) -> np.ndarray:
@@ -116,7 +126,7 @@ def toy_rows(
         if not correct:
             continue
         originals = {method: random_map(rng, n) for method in methods}
-        explained = {"explained_class": label, "start": np.float32(rng.normal())}
+        explained = {"explained_class": label}
         for method, values in originals.items():
             keys = {"method": method, "subject": "original", "explains": "label", "target": None}
             rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
@@ -129,7 +139,7 @@ def toy_rows(
                     continue
                 for method in methods:
                     keys = {"method": method, "subject": attack, "explains": "target", "target": target}
-                    explained = {"explained_class": target, "start": np.float32(rng.normal())}
+                    explained = {"explained_class": target}
                     values = random_map(rng, n, like=originals[method])
                     rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
     names = {"datasets": (dataset,), "models": (model,), "attacks": attacks, "methods": methods}

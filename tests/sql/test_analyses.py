@@ -22,6 +22,8 @@ BAND_PAIRS = [
 SHARES = {"most relevant": 0.0, "1 %": 0.01, "10 %": 0.1}
 LEVELS = [0.001, 0.005, 0.01, 0.1, 0.5, 0.9, 0.99, 0.995, 0.999]
 
+ABSORBED = ("absorbed_bias", "absorbed_stabiliser", "absorbed_empty")
+
 LAKES: dict[str, Callable[[], Rows]] = {
     "4x4x3": lambda: toy_rows(),
     "two classes, one image": lambda: toy_rows(image_ids=(7,), classes=2, seed=3),
@@ -213,6 +215,38 @@ def test_relevance_moments(toy: tuple[Rows, LakeDatabase]) -> None:
     assert_same(lake.analyse("relevance_moments"), expected)
 
 
+def test_map_diagnostics(toy: tuple[Rows, LakeDatabase]) -> None:
+    rows, lake = toy
+    expected = []
+    for key, group, _ in pooled_maps(rows):
+        finite = [row for row in group if row["status"] != "non_finite"]
+        known = [row for row in finite if row["absorbed_bias"] is not None]
+        gaps = []
+        for row in known:
+            parts = [float(row[name]) for name in ("relevance_sum", *ABSORBED)]
+            largest = max(abs(part) for part in [*parts, float(row["start"])])
+            gaps.append(abs(sum(parts) - float(row["start"])) / largest if largest else 0.0)
+
+        def median_share(name: str, among: list[Row]) -> float | None:
+            shares = [float(row[name]) / float(row["start"]) for row in among if row["start"] != 0]
+            return float(np.median(shares)) if shares else None
+
+        expected.append(
+            key
+            | {
+                "maps": len(group),
+                "non_finite_maps": len(group) - len(finite),
+                "zero_maps": sum(row["status"] == "zero" for row in group),
+                "negative_starts": np.mean([row["start"] < 0 for row in finite]) if finite else None,
+                "sum_share": median_share("relevance_sum", finite),
+                "accounted_maps": len(known),
+            }
+            | {name.replace("absorbed_", "") + "_share": median_share(name, known) for name in ABSORBED}
+            | {"largest_gap": max(gaps, default=None)}
+        )
+    assert_same(lake.analyse("map_diagnostics"), expected)
+
+
 def test_relevance_histogram(toy: tuple[Rows, LakeDatabase]) -> None:
     rows, lake = toy
     expected = []
@@ -377,7 +411,7 @@ def test_study_overview(toy: tuple[Rows, LakeDatabase]) -> None:
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_pairs_of_heavily_tied_maps(maps: list[list[int]], tmp_path_factory: pytest.TempPathFactory) -> None:
     rows = toy_rows(image_ids=(0,), classes=len(maps), attacks=("lbfgs",), methods=("lrp-0",))
-    who = {"dataset": DATASET, "model": MODEL, "method": "lrp-0", "image_id": 0, "start": np.float32(1)}
+    who = {"dataset": DATASET, "model": MODEL, "method": "lrp-0", "image_id": 0}
     label = rows["images"][0]["label"]
     targets = [target for target in range(len(maps)) if target != label]
     pairs = [row | {"status": "success"} for row in rows["adversarials"]]

@@ -1,0 +1,45 @@
+-- A map of LRP and what was absorbed on the way to it make up the start logit, to the rounding of float32.
+--
+-- Terms of either sign cancel, near-singular rules by factors of thousands, and each is rounded: the gap is
+-- compared with the largest of start, sum and absorbed parts, and with the sum of all |relevance|. Over 1,024
+-- adversarial examples and 21 rules no gap was above a 27th of this bound; an absorbed part that is left out
+-- goes beyond it in most maps where it is a thousandth of the start.
+with
+
+lrp as (
+    select method from methods
+    where convention is not null
+),
+
+accounted as (
+    select
+        dataset,
+        model,
+        method,
+        subject,
+        explains,
+        target,
+        image_id,
+        start,
+        relevance_sum + absorbed_bias + absorbed_stabiliser + absorbed_empty as accounted_for,
+        greatest(
+            abs(start), abs(relevance_sum), abs(absorbed_bias), abs(absorbed_stabiliser), abs(absorbed_empty)
+        ) as largest,
+        scale * list_sum(list_transform(relevance, lambda value: abs(value::double))) as total
+    from relevance
+    semi join lrp using (method)
+    where status != 'non_finite'
+)
+
+select
+    dataset,
+    model,
+    method,
+    subject,
+    explains,
+    target,
+    image_id,
+    start,
+    accounted_for
+from accounted
+where isfinite(accounted_for) and abs(accounted_for - start) > 1e-4::double * largest + 1e-6::double * total
