@@ -15,9 +15,9 @@ import numpy as np
 from keras import layers
 
 from compute.convolution import FastConv2D
+from compute.graph.activations import NoRule, is_activation, keras_name, read_activation
 from compute.graph.nodes import (
     IMAGE,
-    Activation,
     Add,
     AveragePool,
     BatchNorm,
@@ -36,25 +36,18 @@ from compute.graph.nodes import (
 )
 
 SKIPPED = (
-    layers.InputLayer, layers.Identity, layers.Dropout, layers.SpatialDropout2D, layers.GaussianDropout,
-    layers.GaussianNoise, layers.ActivityRegularization,
+    layers.InputLayer, layers.Identity, layers.ActivityRegularization, layers.Dropout,
+    layers.SpatialDropout1D, layers.SpatialDropout2D, layers.AlphaDropout, layers.GaussianDropout,
+    layers.GaussianNoise, layers.RandomBrightness, layers.RandomContrast, layers.RandomFlip,
+    layers.RandomRotation, layers.RandomTranslation, layers.RandomZoom,
 )  # fmt: skip
-
-MONOTONE = {
-    "relu": True, "relu6": True, "sigmoid": True, "hard_sigmoid": True, "softplus": True, "exponential": True,
-    "leaky_relu": False, "elu": False, "selu": False, "celu": False, "tanh": False, "hard_tanh": False,
-    "softsign": False, "log_sigmoid": False,
-}  # fmt: skip
-"""Activations that never fall, and whether they are nowhere negative."""
+"""Layers that change nothing where nothing is trained; a class derived from one of them may."""
 
 Value = tuple[int, tuple[int, ...]]
 """What a node gives: its index, and the shape of one sample."""
 
-Call = Callable[[Sequence[Any]], Any]
-
-
-class _NoRule(Exception):
-    """Why a layer becomes opaque."""
+Arguments = Callable[[Sequence[Any]], tuple[Sequence[Any], dict[str, Any]]]
+"""Values of an operation's inputs to all arguments, positional and named, that the model gives it."""
 
 
 def read_model(model: keras.Model) -> LayerGraph:
@@ -75,10 +68,8 @@ def read_model(model: keras.Model) -> LayerGraph:
         )
     reader = _Reader()
     (output, _), *_ = reader.read(model, [(IMAGE, input_shape)])
-    while output != IMAGE and isinstance(node := reader.nodes[output], Opaque) and node.kind == "softmax":
+    while isinstance(node := reader.nodes[output], Opaque) and node.kind == "softmax":
         (output,) = reader.sources[output]
-    if output == IMAGE:
-        raise ValueError(f"model '{model.name}' has no layer that computes anything")
     return _pruned(reader, output, input_shape, output_shape[0])
 
 
@@ -98,7 +89,9 @@ class _Reader:
         self.nodes: list[Node] = []
         self.sources: list[tuple[int, ...]] = []
 
-    def read(self, operation: Any, inputs: list[Value], call: Call | None = None) -> list[Value]:
+    def read(
+        self, operation: Any, inputs: list[Value], arguments: Arguments = lambda values: (values, {})
+    ) -> list[Value]:
         """Outputs of a layer or nested model on these inputs."""
         if isinstance(operation, keras.Sequential):
             for layer in operation.layers:
@@ -106,14 +99,22 @@ class _Reader:
             return inputs
         if isinstance(operation, keras.Function):
             return self._read_functional(operation, inputs)
-        start = len(self.nodes)
+
+        def call(values: Sequence[Any], function: Any = operation) -> Any:
+            positional, named = arguments(values)
+            return function(*positional, **named)
+
+        kind, start = type(operation).__name__, len(self.nodes)
+        symbolic = [keras.KerasTensor((None, *shape)) for _, shape in inputs]
+        output = call(symbolic, operation.compute_output_spec)
+        if not isinstance(output, keras.KerasTensor):
+            raise UnsupportedLayer(operation.name, kind, "it has several outputs")
+        after = tuple(output.shape[1:])
         try:
-            return [self._read_layer(operation, inputs)]
-        except _NoRule as reason:
+            return [self._read_layer(operation, inputs, after)]
+        except NoRule as reason:
             del self.nodes[start:], self.sources[start:]
-            kind = type(operation).__name__
-            node = Opaque(operation.name, kind, str(reason), call or (lambda tensors: operation(*tensors)))
-            return [self._emit(node, inputs, _shape_after(operation, inputs))]
+            return [self._emit(Opaque(operation.name, kind, str(reason), call), inputs, after)]
 
     def _read_functional(self, model: Any, inputs: list[Value]) -> list[Value]:
         known = {id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)}
@@ -122,9 +123,8 @@ class _Reader:
                 if node.is_input:
                     continue
                 values = [known[id(tensor)] for tensor in node.input_tensors]
-                outputs = self.read(node.operation, values, _call_of(node))
-                for tensor, (index, _) in zip(node.output_tensors, outputs, strict=True):
-                    known[id(tensor)] = (index, tuple(tensor.shape[1:]))
+                outputs = self.read(node.operation, values, _arguments_of(node))
+                known |= {id(t): value for t, value in zip(node.output_tensors, outputs, strict=True)}
         return [known[id(tensor)] for tensor in model.outputs]
 
     def _emit(self, node: Node, inputs: Sequence[Value], shape: tuple[int, ...]) -> Value:
@@ -132,25 +132,27 @@ class _Reader:
         self.sources.append(tuple(index for index, _ in inputs))
         return len(self.nodes) - 1, shape
 
-    def _read_layer(self, layer: Any, inputs: list[Value]) -> Value:
-        kind, name = type(layer), layer.name
-        if isinstance(layer, SKIPPED):
+    def _read_layer(self, layer: Any, inputs: list[Value], after: tuple[int, ...]) -> Value:
+        kind, name = keras_name(layer), layer.name
+        if type(layer) in SKIPPED:
             return inputs[0]
         if getattr(layer, "data_format", "channels_last") != "channels_last":
-            raise _NoRule(f"its data_format is {layer.data_format}, only channels_last has rules")
-        after = _shape_after(layer, inputs)
-        if kind is layers.Add or (kind.__name__ == "Add" and all(shape == after for _, shape in inputs)):
+            raise NoRule(f"its data_format is {layer.data_format}, only channels_last has rules")
+        if kind == "Add" and len(inputs) > 1:
+            if any(shape != after for _, shape in inputs):
+                raise NoRule("there is no rule for a sum of inputs of different shape")
             return self._emit(Add(name), inputs, after)
-        if kind is layers.Concatenate:
+        if kind == "Concatenate" and layer.axis:
             axis = layer.axis if layer.axis >= 0 else layer.axis + len(after) + 1
             sizes = tuple(shape[axis - 1] for _, shape in inputs)
             return self._emit(Concatenate(name, axis, sizes), inputs, after)
         if len(inputs) != 1:
-            raise _NoRule(f"there is no rule for {kind.__name__} of {len(inputs)} inputs")
+            raise NoRule(f"there is no rule for {type(layer).__name__} of {len(inputs)} inputs")
         value = inputs[0]
         for node in self._read_single(layer, value[1], after):
             value = self._emit(node, [value], after)
-        return self._read_activation(layer, value)
+        activation = read_activation(layer, len(value[1]))
+        return self._emit(activation, [value], value[1]) if activation else value
 
     def _read_single(self, layer: Any, shape: tuple[int, ...], after: tuple[int, ...]) -> list[Node]:
         """The nodes of a layer with one input, without its activation."""
@@ -190,88 +192,28 @@ class _Reader:
             return [Reshape(name, after)]
         if kind is layers.ZeroPadding2D:
             return [ZeroPad(name, *(tuple(sides) for sides in layer.padding))]
-        if kind is layers.Activation or kind in ACTIVATION_LAYERS or kind is layers.Softmax:
+        if is_activation(layer):
             return []
-        raise _NoRule("there is no rule for it")
-
-    def _read_activation(self, layer: Any, value: Value) -> Value:
-        """What stands behind a layer's linear part: nothing, an activation, or a softmax."""
-        kind = type(layer)
-        if kind in ACTIVATION_LAYERS:
-            return self._emit(ACTIVATION_LAYERS[kind](layer), [value], value[1])
-        activation = layer if kind is layers.Softmax else getattr(layer, "activation", None)
-        name = getattr(activation, "__name__", str(activation))
-        if activation is None or activation is keras.activations.linear:
-            return value
-        if activation is keras.activations.softmax or kind is layers.Softmax:
-            if kind is layers.Softmax and layer.axis not in (-1, len(value[1])):
-                raise _NoRule(f"it normalises axis {layer.axis}, not the last one")
-            softmax = Opaque(layer.name, "softmax", "softmax has a rule at the end only", _on_one(activation))
-            return self._emit(softmax, [value], value[1])
-        if name in MONOTONE and activation is getattr(keras.activations, name, None):
-            node = Activation(layer.name, name, activation, MONOTONE[name])
-            return self._emit(node, [value], value[1])
-        reason = f"there is no rule for its activation '{name}', which is not known never to fall"
-        return self._emit(Opaque(layer.name, kind.__name__, reason, _on_one(activation)), [value], value[1])
-
-
-def _relu(layer: Any) -> Node:
-    if layer.negative_slope < 0:
-        raise _NoRule("its negative_slope is below 0, so that it falls")
-    plain = layer.max_value is None and not layer.negative_slope and not layer.threshold
-    function = keras.activations.relu if plain else layer
-    return Activation(layer.name, "relu" if plain else "ReLU", function, not layer.negative_slope)
-
-
-def _falling_where_negative(kind: str, slope: str) -> Callable[[Any], Node]:
-    def read(layer: Any) -> Node:
-        if np.min(_array(getattr(layer, slope))) < 0:
-            raise _NoRule(f"its {slope} is below 0, so that it falls")
-        return Activation(layer.name, kind, layer, False)
-
-    return read
-
-
-ACTIVATION_LAYERS: dict[type, Callable[[Any], Node]] = {
-    layers.ReLU: _relu,
-    layers.LeakyReLU: _falling_where_negative("leaky_relu", "negative_slope"),
-    layers.PReLU: _falling_where_negative("prelu", "alpha"),
-    layers.ELU: _falling_where_negative("elu", "alpha"),
-}
+        raise NoRule("there is no rule for it")
 
 
 def _batchnorm(layer: Any, rank: int) -> Node:
     axis = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     if axis not in ([-1], [rank]):
-        raise _NoRule(f"it normalises axis {layer.axis}, not the last one")
+        raise NoRule(f"it normalises axis {layer.axis}, not the last one")
     mean, variance = _array(layer.moving_mean), _array(layer.moving_variance)
     gamma = _array(layer.gamma) if layer.scale else np.ones_like(mean)
     beta = _array(layer.beta) if layer.center else np.zeros_like(mean)
     return BatchNorm(layer.name, gamma, beta, mean, variance, float(layer.epsilon))
 
 
-def _call_of(node: Any) -> Call:
-    """A layer's call with the other arguments that the functional model gives it."""
+def _arguments_of(node: Any) -> Arguments:
+    """The arguments of one call in a functional model, with other values for its symbolic inputs."""
 
-    def call(tensors: Sequence[Any]) -> Any:
-        given = {id(tensor): value for tensor, value in zip(node.input_tensors, tensors, strict=True)}
-        arguments, keywords = node.arguments.fill_in(given)
-        return node.operation(*arguments, **keywords)
+    def arguments(values: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        return node.arguments.fill_in({id(t): v for t, v in zip(node.input_tensors, values, strict=True)})
 
-    return call
-
-
-def _on_one(function: Callable[[Any], Any]) -> Call:
-    return lambda tensors: function(tensors[0])
-
-
-def _shape_after(operation: Any, inputs: list[Value]) -> tuple[int, ...]:
-    tensors = [keras.KerasTensor((None, *shape)) for _, shape in inputs]
-    if isinstance(operation, layers.Layer):
-        shapes = [tensor.shape for tensor in tensors]
-        return tuple(operation.compute_output_shape(shapes[0] if len(shapes) == 1 else shapes)[1:])
-    output = operation.compute_output_spec(*tensors)
-    return tuple(output.shape[1:])
+    return arguments
 
 
 def _padding(layer: Any) -> Padding:

@@ -12,20 +12,31 @@ from keras import layers
 def randomise(model: keras.Model, seed: int = 0) -> keras.Model:
     """Give BatchNorm random parameters and statistics, and every bias a value of either sign."""
     rng = np.random.default_rng(seed)
-    for layer in model.layers:
+    for layer in every_layer(model):
         if isinstance(layer, layers.BatchNormalization):
-            n = len(layer.get_weights()[0])
-            layer.set_weights(
-                [
-                    rng.uniform(0.5, 1.5, n),
-                    rng.normal(0, 0.3, n),
-                    rng.normal(0, 0.2, n),
-                    rng.uniform(0.2, 2, n),
-                ]
+            n = layer.moving_mean.shape
+            drawn = (
+                (layer.gamma, rng.uniform(0.5, 1.5, n)),
+                (layer.beta, rng.normal(0, 0.3, n)),
+                (layer.moving_mean, rng.normal(0, 0.2, n)),
+                (layer.moving_variance, rng.uniform(0.2, 2, n)),
             )
+            for variable, values in drawn:
+                if variable is not None:
+                    variable.assign(values)
+        elif isinstance(layer, layers.PReLU):
+            layer.alpha.assign(rng.uniform(0, 0.5, layer.alpha.shape))
         elif getattr(layer, "use_bias", False):
             layer.bias.assign(rng.normal(0, 0.1, layer.bias.shape))
     return model
+
+
+def every_layer(model: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a model and of the models within it."""
+    found: list[keras.layers.Layer] = []
+    for layer in model.layers:
+        found += every_layer(layer) if isinstance(layer, keras.Model) else [layer]
+    return found
 
 
 def seeded(seed: int, *stack: layers.Layer, shape: tuple[int, int, int] = (6, 5, 2)) -> keras.Sequential:
