@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from compute.attributions.registry import attributions
 from compute.graph.folding import fold_batchnorm
 from compute.graph.nodes import LayerGraph
 from compute.graph.reader import read_model
@@ -24,8 +25,9 @@ class Explainer:
     """Relevance maps of a model by several methods.
 
     model: a built Keras model, images in [0, 1] to probabilities or logits; its weights are read
-    here. Raises UnsupportedLayer where a method has no rule for a layer. LRP methods of one
-    convention share one forward pass; a batch has a fixed size, the last one is filled up.
+    here. Raises UnsupportedLayer where a method has no rule for a layer, UnsupportedMethod where it
+    cannot explain the network for another reason. LRP methods of one convention share one forward
+    pass; their batches have a fixed size, the last one is filled up.
     """
 
     def __init__(
@@ -45,6 +47,10 @@ class Explainer:
             if chosen:
                 used = fold_batchnorm(graph) if convention == "canonical" else graph
                 self._passes.append(self._lrp_pass(used, chosen))
+        others = [method for method in self.methods if not method.is_lrp]
+        self._attributes = (
+            attributions(fold_batchnorm(graph), others, self.batch_size, dtype) if others else {}
+        )
 
     def stream(self, images: np.ndarray, classes: np.ndarray) -> Iterator[dict[str, RawMaps]]:
         """Maps by method id, batch after batch of at most `batch_size` images, in order.
@@ -62,6 +68,8 @@ class Explainer:
             maps: dict[str, RawMaps] = {}
             for one_pass in self._passes:
                 maps |= one_pass(x, targets)
+            for id, attribute in self._attributes.items():
+                maps[id] = attribute(x[: len(batch)], targets[: len(batch)])
             yield {method.id: maps[method.id].first(len(batch)) for method in self.methods}
 
     def explain(

@@ -103,7 +103,14 @@ def linear(node: Linear, x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
     if _is_plain(node) and node.padding == "SAME" and all(size % 2 for size in kernel.shape[:2]):
         same: Any = conv2d_same
         return same(x, weights)
-    return tf.nn.conv2d(x, weights, node.strides, node.padding, dilations=node.dilation)
+    return _convolve(node, x, weights)
+
+
+def _convolve(node: Convolution, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    if set(node.dilation) == {1}:
+        return tf.nn.conv2d(x, weights, node.strides, node.padding)
+    # unlike conv2d, it has a gradient on a CPU where dilated
+    return tf.nn.convolution(x, weights, node.strides, node.padding, dilations=node.dilation)
 
 
 def _grouped(node: Convolution, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -113,9 +120,7 @@ def _grouped(node: Convolution, x: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         strides = [1, *node.strides, 1]
         return tf.nn.depthwise_conv2d(x, by_channel, strides, node.padding, dilations=node.dilation)
     parts = zip(tf.split(x, node.groups, 3), tf.split(weights, node.groups, 3), strict=True)
-    return tf.concat(
-        [tf.nn.conv2d(a, w, node.strides, node.padding, dilations=node.dilation) for a, w in parts], 3
-    )
+    return tf.concat([_convolve(node, a, w) for a, w in parts], 3)
 
 
 def linear_transposed(node: Linear, s: tf.Tensor, kernel: np.ndarray, x: tf.Tensor) -> tf.Tensor:
