@@ -14,7 +14,7 @@ from compute.maps import RawMaps, unaccounted
 from compute.methods import Method
 
 Attribute = Callable[[np.ndarray, np.ndarray], RawMaps]
-"""(images [b, h, w, c] of the network's dtype, classes int64 [b]) to maps; b may change from call to call."""
+"""(images [b, h, w, c] of the network's dtype, classes int64 [b]) to maps; b up to the batch size."""
 
 Compiled = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 
@@ -50,13 +50,25 @@ class Network:
         return gradient, logit
 
     def compiled(self, function: Callable[[tf.Tensor, tf.Tensor], list[tf.Tensor]]) -> Compiled:
-        """A function of (images, classes) to tensors, as one of NumPy arrays; compiled when first called."""
+        """A function of (images, classes) to tensors, as one of NumPy arrays; compiled when first called.
+
+        Every call fills its batch up to `batch_size`: what a map is to the last bit does not depend on
+        how many there are.
+        """
         signature = [
-            tf.TensorSpec((None, *self.graph.input_shape), self.dtype),
-            tf.TensorSpec((None,), tf.int64),
+            tf.TensorSpec((self.batch_size, *self.graph.input_shape), self.dtype),
+            tf.TensorSpec((self.batch_size,), tf.int64),
         ]
         graph_function: Any = tf.function(function, input_signature=signature, autograph=False)
-        return lambda x, classes: [tensor.numpy() for tensor in graph_function(x, classes)]
+
+        def run(x: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+            filling = self.batch_size - len(x)
+            filled = np.pad(x, ((0, filling), (0, 0), (0, 0), (0, 0)))
+            return [
+                tensor.numpy()[: len(x)] for tensor in graph_function(filled, np.pad(classes, (0, filling)))
+            ]
+
+        return run
 
     def maps(self, values: np.ndarray, start: np.ndarray, baseline: np.ndarray | None = None) -> RawMaps:
         """Values [b, h, w, c], or [b, h, w] for all channels alike, as maps."""
