@@ -1,4 +1,4 @@
-"""Attack: adversarial examples of the correctly classified images, towards every other class."""
+"""Attack: adversarial examples of the correctly classified images, towards every other class, or imported."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from compute.attacks import lbfgs
+from compute.attacks.imported import Imported, judge, read_pixels
 from flows import networks
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.plan import Plan
-from flows.progress import track
-from flows.study import Study
+from flows.progress import console, track
+from flows.study import AttackSection, Study
 from flows.vectors import table_of
 from flows.versions import recorded
-from sql.tables import ADVERSARIALS, ATTACKS
+from sql.tables import ADVERSARIALS, ATTACKS, IMPORTS
 
-FIELDS = (
-    "status", "target_probability", "l1", "l2", "linf", "c", "iterations", "gradient_calls", "forward_calls",
-)  # fmt: skip
+MEASURED = ("status", "target_probability", "l1", "l2", "linf")
+SPENT = ("c", "iterations", "gradient_calls", "forward_calls")
+"""Columns that only a search has."""
 
 
 def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
@@ -34,23 +35,68 @@ def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
             if not all(found):
                 missing.append((attack.id, shard))
         lake.write_entity(ATTACKS, {"attack": attack.id, **attack.parameters.as_row()})
+        if isinstance(attack.parameters, Imported):
+            pairing = plan.pairing(attack)
+            lake.write_entity(IMPORTS, pairing.as_row(study.dataset.id, study.model.id, attack.id))
+            console.print(f"{attack.id}: {pairing.sentence()}", highlight=False, soft_wrap=True)
     return missing
 
 
 def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
-    """Make the missing partitions of a shard, all targets in one stream of full batches."""
+    """Make the missing partitions of a shard."""
     plan, attack = Plan(study, lake), study.attack(attack_id)
     chosen = plan.chosen()
     wanted = [p for p in plan.adversarials(attack, shard, chosen) if not lake.find(p)]
-    images, inside = read_images(study, lake, shard), chosen.in_shard(shard)
-    pairs = [(p, int(i)) for p in wanted for i in np.flatnonzero(inside.label != dict(p.keys)["target"])]
-    shape, classes = image_shape(study, lake), len(plan.class_names())
-    network = networks.load(study.model.file, shape, classes, study.model.weights)
-    evaluate = network.evaluator(attack.parameters.logits)
+    if isinstance(attack.parameters, Imported):
+        _import(plan, attack, shard, wanted)
+    else:
+        _search(plan, attack, attack.parameters, shard, wanted)
+
+
+def _import(plan: Plan, attack: AttackSection, shard: int, wanted: Sequence[Partition]) -> None:
+    """Measure the delivered images of a shard, and let the network judge them."""
+    study, lake, pairing = plan.study, plan.lake, plan.pairing(attack)
+    images, inside = read_images(study, lake, shard), plan.chosen().in_shard(shard)
+    targets = [int(dict(partition.keys)["target"] or 0) for partition in wanted]
+    places = [np.flatnonzero(plan.attacked(attack, target, inside)) for target in targets]
+    files = [pairing.files(target, inside.image_id[of]) for target, of in zip(targets, places, strict=True)]
+    with track(f"{attack.id}, shard {shard}", sum(map(len, files)), "files") as advance:
+        pixels = read_pixels(path for paths in files for path in paths).astype(np.float32) / np.float32(255)
+        logits = _network(plan).logits(pixels, study.batch_size, advance)
+    first = 0
+    for partition, target, of in zip(wanted, targets, places, strict=True):
+        rows, image_id = slice(first, first + len(of)), inside.image_id[of]
+        own = {"image_id": image_id, "label": inside.label[of], "logits": logits[rows]}
+        own["pixels"] = pixels[rows].reshape(len(of), -1)
+        originals = images.of(image_id).reshape(len(of), -1)
+        columns = own | judge(own["pixels"], originals, own["logits"], np.full(len(of), target))
+        unknown: dict[str, np.ndarray] = dict.fromkeys(SPENT, np.ones(len(of), bool))
+        columns |= dict.fromkeys(SPENT, np.zeros(len(of)))
+        lake.write(partition, table_of(ADVERSARIALS, columns, unknown), recorded(study))
+        first += len(of)
+
+
+def _network(plan: Plan) -> networks.Network:
+    model, shape = plan.study.model, image_shape(plan.study, plan.lake)
+    return networks.load(model.file, shape, len(plan.class_names()), model.weights)
+
+
+def _search(
+    plan: Plan, attack: AttackSection, parameters: lbfgs.LBFGS, shard: int, wanted: Sequence[Partition]
+) -> None:
+    """Search adversarial examples, all targets in one stream of full batches."""
+    study, lake = plan.study, plan.lake
+    images, inside = read_images(study, lake, shard), plan.chosen().in_shard(shard)
+    pairs = [
+        (p, int(i))
+        for p in wanted
+        for i in np.flatnonzero(plan.attacked(attack, int(dict(p.keys)["target"] or 0), inside))
+    ]
+    evaluate = _network(plan).evaluator(parameters.logits)
     results: dict[int, lbfgs.AttackResult] = {}
     awaited = {partition: partition.rows for partition in wanted}
     successes = 0
-    with track(f"{attack_id}, shard {shard}", len(pairs), "pairs") as advance:
+    with track(f"{attack.id}, shard {shard}", len(pairs), "pairs") as advance:
 
         def keep(index: int, result: lbfgs.AttackResult) -> None:
             """A partition is written as soon as its last pair is done."""
@@ -68,7 +114,7 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
             evaluate,
             images.of(inside.image_id[[i for _, i in pairs]]),
             np.array([dict(p.keys)["target"] for p, _ in pairs], np.int64),
-            attack.parameters,
+            parameters,
             study.batch_size,
             keep,
         )
@@ -83,7 +129,7 @@ def _write(
     rows: Sequence[tuple[int, lbfgs.AttackResult]],
 ) -> None:
     places, results = [i for i, _ in rows], [result for _, result in rows]
-    columns = {name: np.array([getattr(result, name) for result in results]) for name in FIELDS}
+    columns = {name: np.array([getattr(result, name) for result in results]) for name in (*MEASURED, *SPENT)}
     columns["image_id"], columns["label"] = image_id[places], label[places]
     columns["pixels"] = np.stack([result.pixels for result in results])
     columns["logits"] = np.stack([result.logits for result in results])

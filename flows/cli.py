@@ -34,7 +34,9 @@ app = typer.Typer(
 )
 out = Console()
 
-StudyArgument = Annotated[str, typer.Argument(help="demo, paper, or a study file (TOML).", metavar="[STUDY]")]
+StudyArgument = Annotated[
+    str, typer.Argument(help="demo, paper, published, or a study file (TOML).", metavar="[STUDY]")
+]
 LakeOption = Annotated[str, typer.Option("--lake", envvar="RELEVANCE_LAKE", help="Folder of the lake.")]
 LimitOption = Annotated[
     int | None,
@@ -260,6 +262,38 @@ def evaluate(
     correct, total = int((predicted == data.labels).sum()), len(predicted)
     where = f"{dataset} ({data.split})" if data.split else dataset
     print(f"{model} on {where}: accuracy {correct / total:.4f} ({correct} of {total})")
+
+
+@app.command(
+    "import",
+    epilog="Example: relevance-lake import --model net.json --images ./examples --dataset ./cifar10",
+)
+def import_(
+    model: Annotated[str, typer.Option(help="A .keras file, a Keras 2 .json (its .h5 beside it) or .h5.")],
+    images: Annotated[
+        str, typer.Option(help="Folder with files target_<t>/img_<image id>_t<t>.png anywhere below it.")
+    ],
+    dataset: Annotated[str, typer.Option(help="The images that they were made from: cifar10, or a folder.")],
+    weights: Annotated[
+        str | None, typer.Option(help="The .h5 of a Keras 2 .json, where it is not beside it.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train or test.")] = "test",
+    name: Annotated[
+        str, typer.Option(help="Name of study and attack; the file is <name>.toml.")
+    ] = "published",
+    lake: LakeOption = "./lake",
+) -> None:
+    """Bring a network and adversarial examples of others into a lake, and write a study of them."""
+    from flows.imports import Artefacts, import_artefacts, reached
+    from flows.lake import Lake
+    from flows.progress import progress_display
+
+    file = Path(f"{name}.toml")
+    with progress_display():
+        study = import_artefacts(name, Artefacts(model, weights, images, dataset, split), lake, file)
+    originals, examples, successes = reached(study, Lake(lake))
+    print(f"{originals:,} images, {examples:,} examples; the network takes {successes:,} for their target")
+    print(f"{file} written. Next: relevance-lake run {file} --lake {lake}")
 
 
 @app.command(epilog='Example: relevance-lake sql "select method, count(*) from relevance group by all"')

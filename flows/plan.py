@@ -7,6 +7,7 @@ Prefect: `status` and `--dry-run` read this.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -14,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from compute.attacks.imported import Imported, find_examples
 from compute.classifier import model_sha256
 from compute.datasets import source_fingerprint
 from compute.methods import Method
 from flows.lake import Lake, Partition
+from flows.pairing import Pairing, pair, require_some
 from flows.study import AttackSection, Study, load_study
 from sql.tables import SHARD
 
@@ -25,8 +28,16 @@ ORIGINAL = "original"
 
 
 @dataclass(frozen=True)
+class Predicted:
+    """What the classifier made of the dataset: arrays [n] by image_id."""
+
+    label: np.ndarray
+    correct: np.ndarray
+
+
+@dataclass(frozen=True)
 class Chosen:
-    """The correctly classified images of a study: int64 arrays, ordered by image_id."""
+    """The images that a study attacks: int64 arrays, ordered by image_id."""
 
     image_id: np.ndarray
     label: np.ndarray
@@ -50,7 +61,8 @@ class Plan:
 
     def __init__(self, study: Study, lake: Lake) -> None:
         self.study, self.lake = study, lake
-        self._chosen: Chosen | None = None
+        self._found: Predicted | None = None
+        self._pairings: dict[str, Pairing] = {}
 
     @cached_property
     def dataset_made_from(self) -> dict[str, Any]:
@@ -73,6 +85,8 @@ class Plan:
     def check_inputs(self) -> None:
         """Raise what is wrong with the inputs before work starts: missing files, a lake made from others."""
         _ = self.dataset_made_from, self.model_made_from
+        for attack in self.study.attacks:
+            self.attack_made_from(attack)
         for partition in self.known():
             self.lake.find(partition)
 
@@ -100,15 +114,17 @@ class Plan:
             for shard, rows in _shard_sizes(count)
         ]
 
-    def chosen(self) -> Chosen:
-        """The correctly classified images, the first `limit` of them; predictions must be there."""
-        if self._chosen is None:
-            self._chosen = self._choose()
-        if self._chosen is None:
-            raise RuntimeError(f"{self.study.dataset.id} has no predictions in the lake: ingest comes first")
-        return self._chosen
+    def has_predictions(self) -> bool:
+        """Whether it is known which images are attacked."""
+        self._found = self._found or self._predictions()
+        return self._found is not None
 
-    def _choose(self) -> Chosen | None:
+    def _predicted(self) -> Predicted:
+        if not self.has_predictions() or self._found is None:
+            raise RuntimeError(f"{self.study.dataset.id} has no predictions in the lake: ingest comes first")
+        return self._found
+
+    def _predictions(self) -> Predicted | None:
         count = self.image_count()
         if count is None:
             return None
@@ -117,33 +133,86 @@ class Plan:
             path = self.lake.find(partition)
             if path is None:
                 return None
-            parts.append(self.lake.read(path, ["image_id", "label", "correct"]))
-        image_id, label, correct = (
-            np.concatenate([np.asarray(part[name]) for part in parts])
-            for name in ("image_id", "label", "correct")
+            parts.append(self.lake.read(path, ["label", "correct"]))
+        label, correct = (
+            np.concatenate([np.asarray(part[name]) for part in parts]) for name in ("label", "correct")
         )
-        kept = np.flatnonzero(correct)[: self.study.limit]
-        return Chosen(image_id[kept].astype(np.int64), label[kept].astype(np.int64))
+        return Predicted(label.astype(np.int64), correct)
 
-    def has_predictions(self) -> bool:
-        """Whether it is known which images are attacked."""
-        self._chosen = self._chosen or self._choose()
-        return self._chosen is not None
+    def chosen(self) -> Chosen:
+        """The correctly classified images, the first `limit` of them; predictions must be there.
+
+        In a study with imported attacks only those that one of them has an example of.
+        """
+        ids = self._candidates[: self.study.limit]
+        return Chosen(ids, self._predicted().label[ids])
+
+    @cached_property
+    def _candidates(self) -> np.ndarray:
+        """The images that are chosen where there is no limit."""
+        ids = np.flatnonzero(self._predicted().correct)
+        imported = [self.pairing(attack).image_id for attack in self._imported()]
+        return ids[np.isin(ids, np.concatenate(imported))] if imported else ids
+
+    def _imported(self) -> list[AttackSection]:
+        return [attack for attack in self.study.attacks if isinstance(attack.parameters, Imported)]
+
+    def pairing(self, attack: AttackSection) -> Pairing:
+        """The files of an imported attack that are examples of the dataset; predictions must be there."""
+        if attack.id not in self._pairings:
+            assert isinstance(attack.parameters, Imported)
+            predicted, folder = self._predicted(), attack.parameters.path
+            found = pair(
+                find_examples(folder),
+                predicted.label,
+                predicted.correct,
+                self._image_size(),
+                len(self.class_names()),
+            )
+            require_some(found, folder, self.study.dataset.id)
+            self._pairings[attack.id] = found
+        return self._pairings[attack.id]
+
+    def _image_size(self) -> tuple[int, int]:
+        path = self.lake.find(self.images(self.image_count() or 0)[0])
+        assert path is not None
+        rows = self.lake.read(path, ["height", "width"])
+        return int(rows["height"][0].as_py()), int(rows["width"][0].as_py())
 
     def attack_made_from(self, attack: AttackSection) -> dict[str, Any]:
-        return {
-            "dataset": self.dataset_made_from,
-            "model": self.model_made_from,
-            "attack": attack.parameters.as_row(),
-        }
+        parameters = attack.parameters.as_row()
+        if isinstance(attack.parameters, Imported):
+            parameters["files"] = find_examples(attack.parameters.path).fingerprint
+        return {"dataset": self.dataset_made_from, "model": self.model_made_from, "attack": parameters}
+
+    def _selection(self, attack: AttackSection | None) -> dict[str, Any]:
+        """Of which images a partition is, where it is not of all that are correctly classified.
+
+        Partitions are found by their number of rows, taken for the first so many of the shard; without
+        this an attack on other images would pass for one on these. An imported attack's own files
+        say of which images it is.
+        """
+        if attack is not None and isinstance(attack.parameters, Imported):
+            return {}
+        if len(self._candidates) == np.count_nonzero(self._predicted().correct):
+            return {}
+        digest = hashlib.sha256(self._candidates.astype("<i8").tobytes()).hexdigest()
+        return {"images": f"those with an imported example, {digest}"}
+
+    def attacked(self, attack: AttackSection, target: int, images: Chosen) -> np.ndarray:
+        """Which of these images are attacked towards a target, bool [m]."""
+        others = images.label != target
+        if isinstance(attack.parameters, Imported):
+            return others & np.isin(images.image_id, self.pairing(attack).of(target))
+        return others
 
     def adversarials(self, attack: AttackSection, shard: int, chosen: Chosen) -> list[Partition]:
-        """One partition per target class that some chosen image of the shard has not as its label."""
+        """One partition per target class towards which some chosen image of the shard is attacked."""
         inside = chosen.in_shard(shard)
-        made_from = self.attack_made_from(attack)
+        made_from = {**self.attack_made_from(attack), **self._selection(attack)}
         wanted = []
         for target in range(len(self.class_names())):
-            rows = int((inside.label != target).sum())
+            rows = int(self.attacked(attack, target, inside).sum())
             keys = (self._dataset, self._model, ("attack", attack.id), ("target", target))
             if rows:
                 wanted.append(Partition("adversarials", keys, shard, rows, made_from))
@@ -155,6 +224,7 @@ class Plan:
             "dataset": self.dataset_made_from,
             "model": self.model_made_from,
             "method": method.as_row(),
+            **self._selection(None),
         }
         keys = self._map_keys(method, ORIGINAL, "label", None)
         return Partition("relevance", keys, shard, len(chosen.in_shard(shard).image_id), made_from)
@@ -163,7 +233,11 @@ class Plan:
         self, method: Method, attack: AttackSection, target: int, shard: int, successes: int
     ) -> Partition:
         """Maps of the shard's successful adversarial examples of a target, explained for that target."""
-        made_from = {**self.attack_made_from(attack), "method": method.as_row()}
+        made_from = {
+            **self.attack_made_from(attack),
+            "method": method.as_row(),
+            **self._selection(attack),
+        }
         keys = self._map_keys(method, attack.id, "target", target)
         return Partition("relevance", keys, shard, successes, made_from)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from dataclasses import fields
@@ -10,15 +11,28 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
+from compute.attacks.imported import Imported
 from compute.attacks.lbfgs import LBFGS
 from compute.classifier import SHIPPED
 from compute.methods import Method, parse_method
 from flows.errors import UserError
 from sql.tables import ID_PATTERN
 
-BUILT_IN = ("demo", "paper")
+BUILT_IN = ("demo", "paper", "published")
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+"""An environment variable in a path of a study file."""
 
 
 def slug(text: str) -> str:
@@ -84,19 +98,46 @@ class ModelSection(Section):
         return values
 
 
-class AttackSection(Section):
-    id: Id = "lbfgs"
-    algorithm: Literal["lbfgs"] = "lbfgs"
-    parameters: LBFGS = Field(default_factory=LBFGS)
+class Attacked(Section):
+    """An attack; in the file its parameters stand beside its id."""
 
     @model_validator(mode="before")
     @classmethod
     def _collect_parameters(cls, values: Any) -> Any:
-        """In the file the parameters stand beside the id."""
         if not isinstance(values, dict) or "parameters" in values:
             return values
         own = {key: values[key] for key in ("id", "algorithm") if key in values}
         return {**own, "parameters": {key: values[key] for key in values if key not in own}}
+
+
+class LBFGSSection(Attacked):
+    id: Id = "lbfgs"
+    algorithm: Literal["lbfgs"] = "lbfgs"
+    parameters: LBFGS = Field(default_factory=LBFGS)
+
+
+class ImportedSection(Attacked):
+    id: Id = "imported"
+    algorithm: Literal["imported"] = "imported"
+    parameters: Imported
+
+
+def _algorithm(values: Any) -> str:
+    named = values.get("algorithm", "lbfgs") if isinstance(values, dict) else values.algorithm
+    return str(named)
+
+
+ATTACKS = {"lbfgs": LBFGS, "imported": Imported}
+"""Parameters of each algorithm."""
+
+AttackSection = Annotated[
+    Annotated[LBFGSSection, Tag("lbfgs")] | Annotated[ImportedSection, Tag("imported")],
+    Discriminator(
+        _algorithm,
+        custom_error_type="algorithm",
+        custom_error_message=f"algorithm must be one of {', '.join(ATTACKS)}",
+    ),
+]
 
 
 class Study(Section):
@@ -108,7 +149,7 @@ class Study(Section):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     dataset: DatasetSection = DatasetSection.model_validate({})
     model: ModelSection = ModelSection.model_validate({})
-    attacks: tuple[AttackSection, ...] = (AttackSection(),)
+    attacks: tuple[AttackSection, ...] = (LBFGSSection(),)
     methods: tuple[MethodId, ...]
 
     @model_validator(mode="after")
@@ -137,7 +178,7 @@ def load_study(name: str) -> Study:
     path = Path(name)
     if not path.is_file():
         raise UserError(
-            f"no study {name!r}: give {' or '.join(BUILT_IN)}, or a TOML file "
+            f"no study {name!r}: give {', '.join(BUILT_IN)}, or a TOML file "
             "(`relevance-lake init` writes one)"
         )
     try:
@@ -153,27 +194,48 @@ def built_in_text(name: str) -> str:
 
 
 def parse_study(text: str, where: str, folder: Path) -> Study:
-    """Validate the text of a study file; relative paths in it start at `folder`."""
+    """Validate the text of a study file; relative paths in it start at `folder`.
+
+    A path may hold environment variables, as in `${PUBLISHED}/network.json`.
+    """
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{where} is not valid TOML: {error}") from None
-    for section, key in (("dataset", "path"), ("model", "file"), ("model", "weights")):
-        table = values.get(section)
+    attacks = values.get("attacks")
+    named = [(section, key, values.get(section)) for section, key in PATHS]
+    named += [("attacks", "path", table) for table in (attacks if isinstance(attacks, list) else [])]
+    for section, key, table in named:
         if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] != "shipped":
-            table[key] = str(folder / table[key])
+            table[key] = str(folder / _expanded(table[key], f"{where}: {section}.{key}"))
     try:
         return Study.model_validate(values)
     except ValidationError as error:
         raise UserError("\n".join(_explain(where, dict(e)) for e in error.errors())) from None
 
 
+PATHS = (("dataset", "path"), ("model", "file"), ("model", "weights"))
+
+
+def _expanded(path: str, place: str) -> str:
+    """The path with environment variables in place."""
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise UserError(
+                f"{place} is {path!r}, but {match[1]} is not set: `export {match[1]}=FOLDER` says where it is"
+            )
+        return os.environ[match[1]]
+
+    return VARIABLE.sub(value, path)
+
+
 def _explain(where: str, error: dict[str, Any]) -> str:
     """One validation error as a sentence with file, key and what is allowed."""
-    place = [part for part in error["loc"] if part not in ("parameters",)]
+    place = [part for part in error["loc"] if part not in ("parameters", *ATTACKS)]
     key = ".".join(str(part) for part in place)
     if error["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        allowed = _allowed_keys(place[:-1])
+        allowed = _allowed_keys(list(error["loc"])[:-1])
         close = difflib.get_close_matches(str(place[-1]), allowed, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         return f"{where}: unknown key {key!r}.{hint} Allowed here: {', '.join(allowed)}"
@@ -189,5 +251,6 @@ def _allowed_keys(place: list[Any]) -> list[str]:
     if not names:
         return list(Study.model_fields)
     if names[0] == "attacks":
-        return ["id", "algorithm", *(field.name for field in fields(LBFGS))]
+        algorithm = next((name for name in names if name in ATTACKS), "lbfgs")
+        return ["id", "algorithm", *(field.name for field in fields(ATTACKS[algorithm]))]
     return list({"dataset": DatasetSection, "model": ModelSection}[names[0]].model_fields)

@@ -7,16 +7,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
+from compute.attacks.imported import Imported, find_examples
 from compute.datasets import load_dataset
 from flows.lake import Lake, Partition
 from flows.plan import Plan
-from flows.study import Study
+from flows.study import AttackSection, Study
 from sql.tables import SHARD
 
 SECONDS_A_PAIR = 0.15
 """L-BFGS on the network of Table 2, 2 cores, confidence 0.99; one gradient takes about a millisecond."""
+SECONDS_AN_IMPORT = 0.002
+"""Reading an adversarial example of others and asking the network."""
 SECONDS_A_MAP = 0.006
 """One LRP rule on the same network, ranking and writing included."""
 BYTES_A_COMPONENT = {"images": 0.9, "predictions": 0.02, "adversarials": 1.6, "relevance": 4.9}
@@ -72,16 +76,15 @@ def status_table(plan: Plan) -> Table:
 
 def dry_run_table(plan: Plan) -> Table:
     """Partitions, hours and gigabytes to come, against the free disk; estimates for 2 cores."""
-    to_come = _to_come(plan)
+    to_come, components = _to_come(plan)
     table = Table(
         "table", "partitions", "rows", "hours", "GB", title=f"{plan.study.name} into {plan.lake.url}: to come"
     )
     hours = gigabytes = 0.0
-    for name, (partitions, rows, components) in to_come.items():
-        seconds = {"adversarials": SECONDS_A_PAIR, "relevance": SECONDS_A_MAP}.get(name, 0.0) * rows
-        size = rows * components * BYTES_A_COMPONENT[name] / 1e9
-        hours, gigabytes = hours + seconds / 3600, gigabytes + size
-        table.add_row(name, f"{partitions:,}", f"{rows:,}", f"{seconds / 3600:.2f}", f"{size:.3f}")
+    for name, some in to_come.items():
+        size = some.rows * components * BYTES_A_COMPONENT[name] / 1e9
+        hours, gigabytes = hours + some.seconds / 3600, gigabytes + size
+        table.add_row(name, f"{some.files:,}", f"{some.rows:,}", f"{some.seconds / 3600:.2f}", f"{size:.3f}")
     table.add_section()
     table.add_row("together", "", "", f"{hours:.2f}", f"{gigabytes:.3f}")
     if plan.lake.is_local:
@@ -93,35 +96,84 @@ def dry_run_table(plan: Plan) -> Table:
     return table
 
 
-def _to_come(plan: Plan) -> dict[str, tuple[int, int, int]]:
-    """By table: partitions, rows and components of a row to come.
+@dataclass
+class ToCome:
+    """Partition files and rows of a table that are to come, and the time that they take."""
+
+    files: int = 0
+    rows: int = 0
+    seconds: float = 0.0
+
+    def add(self, files: int, rows: int, seconds_a_row: float = 0.0) -> None:
+        self.files += files
+        self.rows += rows
+        self.seconds += rows * seconds_a_row
+
+
+def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
+    """What is to come by table, and the components of an image.
 
     What the lake cannot tell yet is taken for the most it can be: every image correctly classified,
-    every attack successful.
+    every attack successful, every imported file an adversarial example.
     """
     study, lake = plan.study, plan.lake
     count, classes, components = _dataset_size(plan)
-    wanted: dict[str, tuple[int, int]] = dict.fromkeys(
-        ("images", "predictions", "adversarials", "relevance"), (0, 0)
-    )
+    wanted = {name: ToCome() for name in ("images", "predictions", "adversarials", "relevance")}
+    speed = {attack.id: _seconds_a_pair(attack) for attack in study.attacks}
     for partition in plan.known():
         if not lake.find(partition):
-            files, rows = wanted[partition.table]
-            wanted[partition.table] = (files + 1, rows + partition.rows)
-    if not plan.has_predictions():
-        images = min(count, study.limit or count)
-        shards, attacked_shards = -(-count // SHARD), -(-images // SHARD)
-        if plan.image_count() is None:
-            wanted["images"] = wanted["predictions"] = (shards, count)
-        attacks = len(study.attacks)
-        wanted["adversarials"] = (attacked_shards * classes * attacks, images * (classes - 1) * attacks)
-        files, rows = attacked_shards, images
-        wanted["relevance"] = (files * len(study.methods), rows * len(study.methods))
-    files, rows = wanted["relevance"]
-    more_files, more_rows = wanted["adversarials"]
+            attack = str(dict(partition.keys).get("attack"))
+            seconds = speed.get(attack, SECONDS_A_MAP if partition.table == "relevance" else 0.0)
+            wanted[partition.table].add(1, partition.rows, seconds)
     methods = len(study.methods)
-    wanted["relevance"] = (files + methods * more_files, rows + methods * more_rows)
-    return {name: (files, rows, components) for name, (files, rows) in wanted.items()}
+    if not plan.has_predictions():
+        if plan.image_count() is None:
+            for name in ("images", "predictions"):
+                wanted[name].add(-(-count // SHARD), count)
+        most = most_pairs(study, count, classes)
+        for attack, (files, pairs) in most.pairs.items():
+            wanted["adversarials"].add(files, pairs, speed[attack])
+        wanted["relevance"].add(most.shards * methods, most.images * methods, SECONDS_A_MAP)
+    examples = wanted["adversarials"]
+    wanted["relevance"].add(methods * examples.files, methods * examples.rows, SECONDS_A_MAP)
+    return wanted, components
+
+
+def _seconds_a_pair(attack: AttackSection) -> float:
+    return SECONDS_AN_IMPORT if isinstance(attack.parameters, Imported) else SECONDS_A_PAIR
+
+
+@dataclass(frozen=True)
+class Most:
+    """The most that a study can attack: images, shards of them, and by attack its files and pairs."""
+
+    images: int
+    shards: int
+    pairs: dict[str, tuple[int, int]]
+
+
+def most_pairs(study: Study, count: int, classes: int) -> Most:
+    """What a study attacks of `count` images if all of them are correctly classified."""
+    imported = {
+        attack.id: find_examples(attack.parameters.path)
+        for attack in study.attacks
+        if isinstance(attack.parameters, Imported)
+    }
+    ids = np.arange(count)
+    if imported:
+        ids = np.intersect1d(ids, np.concatenate([found.image_id for found in imported.values()]))
+    ids = ids[: study.limit]
+    shards = len(np.unique(ids // SHARD))
+    pairs = {}
+    for attack in study.attacks:
+        if attack.id in imported:
+            found = imported[attack.id]
+            inside = np.isin(found.image_id, ids) & (found.target < classes)
+            keys = np.stack([found.target[inside], found.image_id[inside] // SHARD])
+            pairs[attack.id] = (np.unique(keys, axis=1).shape[1], int(inside.sum()))
+        else:
+            pairs[attack.id] = (shards * classes, len(ids) * (classes - 1))
+    return Most(len(ids), shards, pairs)
 
 
 def _dataset_size(plan: Plan) -> tuple[int, int, int]:

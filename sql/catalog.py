@@ -53,7 +53,7 @@ class Scope:
             "method": self.methods,
             "subject": ("original", *self.attacks),
         }
-        ids = [key.name for key in table.keys] or [table.columns[0].name]
+        ids = [column.name for column in table.keys or table.columns]
         conditions = [_is_in(name, allowed[name]) for name in ids if name in allowed]
         if self.last_image is not None and table in (ADVERSARIALS, RELEVANCE):
             conditions.append(f"image_id <= {int(self.last_image)}")

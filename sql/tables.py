@@ -104,14 +104,14 @@ ADVERSARIALS = Table(
     (DATASET, MODEL, ATTACK, TARGET),
     (
         IMAGE_ID, LABEL,
-        Column("status", "string", "", "success, failed (pixels = best attempt) or already_target"),
+        Column("status", "string", "", "success, failed (pixels = best attempt, or as imported) or already_target"),
         Column("pixels", "float32[n]", "1 = white", "the delivered image in [0, 1], same order as images.pixels"),
         LOGITS,
         Column("target_probability", "float32", "", "softmax probability of the target on the delivered image"),
         Column("l1", "float32", "1 = white", "sum of |change| over components"),
         Column("l2", "float32", "1 = white", "Euclidean norm of the change"),
         Column("linf", "float32", "1 = white", "largest |change| of a component"),
-        Column("c", "float32", "", "weight of the cross-entropy at the delivered image"),
+        Column("c", "float32", "", "weight of the cross-entropy at the delivered image; null where imported, as the next three"),
         Column("iterations", "int32", "", "optimiser iterations, all values of c together"),
         Column("gradient_calls", "int32", "", "evaluations of loss and gradient"),
         Column("forward_calls", "int32", "", "evaluations of the network without gradient"),
@@ -172,7 +172,7 @@ ATTACKS = Table(
     "attacks", "one row per attack", (),
     (
         ATTACK,
-        Column("algorithm", "string", "", "lbfgs"),
+        Column("algorithm", "string", "", "lbfgs, or imported (made elsewhere: what is not known of it is null)"),
         Column("targeted", "bool", "", "whether it aims at a class"),
         Column("distance", "string", "", "mse or mae: mean over components, in units of the box"),
         Column("confidence", "float64", "", "target probability that a success must reach (0: just the arg max)"),
@@ -185,6 +185,24 @@ ATTACKS = Table(
         Column("max_iterations", "int32", "", "optimiser iterations for one value of c"),
         Column("max_gradient_calls", "int32", "", "budget of a pair"),
         Column("version", "int32", "", "numerics version of the attack's code"),
+    ),
+)  # fmt: skip
+
+IMPORTS = Table(
+    "imports", "one row per dataset, model and imported attack: what became of its files", (),
+    (
+        Column("import_id", "string", "", "dataset, model and attack, with dots between them"),
+        DATASET, MODEL,
+        Column("attack", "string", "", "the imported attack"),
+        Column("files", "int32", "", "PNG files in its folder; the columns below add up to it"),
+        Column("imported", "int32", "", "adversarial examples of correctly classified images, whatever a study's limit"),
+        Column("own_class", "int32", "", "left out: target is the image's own class"),
+        Column("no_image", "int32", "", "left out: the dataset has no such image or no such class"),
+        Column("misclassified", "int32", "", "left out: the image is not correctly classified"),
+        Column("wrong_size", "int32", "", "left out: height or width is not that of the dataset's images"),
+        Column("unreadable", "int32", "", "left out: not a sound PNG file"),
+        Column("misnamed", "int32", "", "left out: not named target_<t>/img_<image id>_t<t>.png"),
+        Column("fingerprint", "string", "sha256", "of images, targets and contents of the files"),
     ),
 )  # fmt: skip
 
@@ -232,5 +250,5 @@ RUNS = Table(
 )  # fmt: skip
 
 PARTITIONED = (IMAGES, PREDICTIONS, ADVERSARIALS, RELEVANCE)
-ENTITIES = (DATASETS, MODELS, ATTACKS, METHODS, RUNS)
+ENTITIES = (DATASETS, MODELS, ATTACKS, IMPORTS, METHODS, RUNS)
 TABLES = {table.name: table for table in PARTITIONED + ENTITIES}

@@ -1,6 +1,7 @@
 """A real study, run once through Prefect: two images, three methods, the shipped network."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,25 @@ def lake_copy(finished_lake, tmp_path) -> Path:
     import shutil
 
     return Path(shutil.copytree(finished_lake, tmp_path / "lake"))
+
+
+@pytest.fixture
+def typed(monkeypatch, capsys, tmp_path):
+    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
+    from flows.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["relevance-lake", *map(str, words)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run

@@ -15,26 +15,6 @@ from flows import cli
 COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
 
 
-@pytest.fixture
-def typed(monkeypatch, capsys, tmp_path):
-    """Run a command in this process, in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["relevance-lake", *map(str, words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
 def run_apart(*words, **environment):
     """Run a command in a process of its own, which prints at its end what heavy packages it loaded."""
     script = (
@@ -56,7 +36,7 @@ def test_version_and_help(typed):
     code, out, _ = typed("--help")
     assert code == 0
     for command in ("run", "ingest", "train", "attack", "explain", "analyse", "report", "evaluate",
-                    "sql", "status", "init", "schema", "serve"):  # fmt: skip
+                    "sql", "status", "init", "schema", "serve", "import"):  # fmt: skip
         assert f" {command} " in out
         assert "Example: relevance-lake " + command in typed(command, "--help")[1]
 

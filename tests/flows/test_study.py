@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from compute.attacks.imported import Imported
 from flows.errors import UserError
-from flows.study import BUILT_IN, built_in_text, load_study, parse_study, slug
+from flows.study import BUILT_IN, Study, built_in_text, load_study, parse_study, slug
 
 MINIMAL = 'name = "x"\nmethods = ["lrp-0"]\n'
 
@@ -17,7 +18,9 @@ def refused(text):
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_built_in_studies_are_valid(name):
+def test_built_in_studies_are_valid(name, monkeypatch):
+    monkeypatch.setenv("PUBLISHED", "/release")
+    monkeypatch.setenv("CIFAR10", "/cifar10")
     study = load_study(name)
     assert study.name == name
     assert len(study.methods) == len(set(study.methods))
@@ -39,6 +42,34 @@ def test_ids_follow_the_inputs():
     assert study.dataset.path == "/studies/My Images"
     assert study.model.file == "/studies/nets/Big_Net.keras"
     assert slug("///") == "unnamed"
+
+
+def test_paths_may_hold_environment_variables(monkeypatch, tmp_path):
+    text = (
+        MINIMAL
+        + '[dataset]\nsource = "cifar10"\npath = "${DATA}/cifar"\n[model]\nfile = "${NETS}/a.json"\n'
+        + 'weights = "${NETS}/b.h5"\n[[attacks]]\nalgorithm = "imported"\npath = "of-${WHO}"\n'
+    )
+    monkeypatch.setenv("DATA", "/data")
+    monkeypatch.setenv("NETS", "nets")
+    monkeypatch.setenv("WHO", "them")
+    study = parse_study(text, "s.toml", Path("/studies"))
+    assert study.dataset.path == "/data/cifar"
+    assert (study.model.file, study.model.weights) == ("/studies/nets/a.json", "/studies/nets/b.h5")
+    assert study.attacks[0].parameters == Imported("/studies/of-them")
+    assert (study.attacks[0].id, study.model.id) == ("imported", "a")
+    monkeypatch.delenv("WHO")
+    with pytest.raises(UserError, match=r"attacks.path is 'of-\$\{WHO\}', but WHO is not set: `export WHO="):
+        parse_study(text, "s.toml", tmp_path)
+    monkeypatch.delenv("DATA")
+    with pytest.raises(UserError, match=r"s.toml: dataset.path .* DATA is not set"):
+        parse_study(text, "s.toml", tmp_path)
+
+
+def test_a_study_comes_back_from_its_record():
+    text = MINIMAL + '[[attacks]]\nalgorithm = "imported"\npath = "x"\n[[attacks]]\nbisections = 2\n'
+    study = parse_study(text, "s.toml", Path())
+    assert Study.model_validate_json(study.model_dump_json()) == study
 
 
 def test_a_file_is_read_from_its_folder(tmp_path):
@@ -63,6 +94,12 @@ def test_a_file_is_read_from_its_folder(tmp_path):
             MINIMAL + "[[attacks]]\ndistance = 'l7'",
             "attacks.0.distance: Input should be 'mse' or 'mae', not 'l7'",
         ),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'", "attacks.0: algorithm must be one of lbfgs, imported"),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'imported'", "attacks.0.path: Field required"),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'imported'\npath = 'x'\nconfidence = 0.5",
+            "unknown key 'attacks.0.confidence'. Allowed here: id, algorithm, path",
+        ),
         (MINIMAL + "[[attacks]]\nid = 'original'", "an attack cannot have the id 'original'"),
         (MINIMAL + "[[attacks]]\n[[attacks]]", "attack lbfgs stands twice"),
         (MINIMAL + "[dataset]\nsource = 'folder'", "dataset: source 'folder' needs a path"),
@@ -84,7 +121,7 @@ def test_mistakes_are_named(text, said):
 
 
 def test_unknown_study_names_the_remedy():
-    with pytest.raises(UserError, match=r"no study 'demmo': give demo or paper, or a TOML file"):
+    with pytest.raises(UserError, match=r"no study 'demmo': give demo, paper, published, or a TOML file"):
         load_study("demmo")
 
 

@@ -146,7 +146,11 @@ def toy_rows(
     names["runs"] = ("20260102-r1",)
     for table in ENTITIES:
         first = table.columns[0].name
-        rows[table.name] = [{first: name} for name in names[table.name]]
+        rows[table.name] = [{first: name} for name in names.get(table.name, ())]
+    pairs = sum(row["attack"] == attacks[-1] for row in rows["adversarials"])
+    left_out = {"own_class": 3, "no_image": 1, "misclassified": 2, "wrong_size": 1, "unreadable": 1}
+    ids = {"import_id": f"{dataset}.{model}.{attacks[-1]}", "attack": attacks[-1]}
+    rows["imports"] = [of_model | ids | {"files": pairs + 12, "imported": pairs, "misnamed": 4} | left_out]
     return rows
 
 

@@ -91,6 +91,7 @@ def test_scope_shows_only_its_part(tmp_path: Path, rows: Rows) -> None:
         kept = [row for row in rows["adversarials"] if row["attack"] == "lbfgs"]
         assert lake.query("select count(*) from adversarials").item() == len(kept)
         assert lake.query("select attack from attacks").rows() == [("lbfgs",)]
+        assert lake.query("select count(*) from imports").item() == ("lbfgs" == ATTACKS[-1])
         assert lake.query("select method from methods").rows() == [(METHODS[0],)]
         assert lake.analyse("topk_overlap")["attack"].unique().to_list() == ["lbfgs"]
     with open_lake(str(root), scope=Scope(DATASET, MODEL, (), ())) as lake:
@@ -265,6 +266,7 @@ FAULTS = {
     "labels_agree": lambda rows: rows["images"][1].update(label=99),
     "explained_class_agrees": lambda rows: first_ok(rows, "lbfgs").update(explained_class=77),
     "attacks_start_correct": lambda rows: rows["predictions"][0].update(correct=False),
+    "imports_add_up": lambda rows: rows["imports"][0].update(imported=rows["imports"][0]["imported"] - 1),
     "sizes_agree": lambda rows: rows["images"][0].update(height=5),
 }
 
