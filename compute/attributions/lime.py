@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +21,9 @@ def lime(network: Network, method: Method) -> Attribute:
     `samples` images in which each square is kept or filled with the baseline by the toss of a coin
     (the first keeps all), the logit of each, and a ridge regression (alpha 1) of the logit on the
     squares kept, weighted by sqrt(exp(-d^2 / 0.25^2)), d the cosine distance from the image.
-    All squares enter. The components of a square share its weight. The tosses follow from the
-    seed and the image, so that a map is the same alone as among others.
+    All squares enter. The components of a square share its weight. The tosses follow from the seed
+    alone: every image gets the same, so that a map depends on no other image and what differs
+    between two maps is not the luck of the tosses (common random numbers).
     """
     assert method.samples and method.window and method.baseline is not None and method.seed is not None
     samples, baseline, seed = method.samples, method.baseline, method.seed
@@ -34,7 +34,7 @@ def lime(network: Network, method: Method) -> Attribute:
         def logits(images: np.ndarray) -> np.ndarray:
             return network.logit(images, np.full(len(images), of_class))[:, None]
 
-        explainer: Any = QuietExplainer(feature_selection="none", random_state=_generator(seed, image))
+        explainer: Any = QuietExplainer(feature_selection="none", random_state=np.random.RandomState(seed))
         explanation = explainer.explain_instance(
             image, logits, labels=(0,), top_labels=None, hide_color=baseline, num_samples=samples,
             batch_size=network.batch_size, segmentation_fn=lambda _: segments, random_seed=0,
@@ -79,9 +79,3 @@ def grid(height: int, width: int, window: int) -> np.ndarray:
     """int [height, width]: the number of each pixel's square; the last ones are cut at the border."""
     columns = -(-width // window)
     return (np.arange(height) // window)[:, None] * columns + np.arange(width) // window
-
-
-def _generator(seed: int, image: np.ndarray) -> np.random.RandomState:
-    """The same whether the image comes in float32 or float64."""
-    digest = hashlib.sha256(f"lime {seed} ".encode() + image.astype(np.float32).tobytes()).digest()
-    return np.random.RandomState(np.frombuffer(digest, "<u4"))
