@@ -77,8 +77,7 @@ def _import(plan: Plan, attack: AttackSection, shard: int, wanted: Sequence[Part
 
 
 def _network(plan: Plan) -> networks.Network:
-    model, shape = plan.study.model, image_shape(plan.study, plan.lake)
-    return networks.load(model.file, shape, len(plan.class_names()), model.weights)
+    return networks.of_study(plan.study, image_shape(plan.study, plan.lake), len(plan.class_names()))
 
 
 def _search(

@@ -70,7 +70,7 @@ def predict(study: Study, lake: Lake, count: int) -> None:
     if not missing:
         return
     shape, classes = image_shape(study, lake), len(plan.class_names())
-    network = networks.load(study.model.file, shape, classes, study.model.weights)
+    network = networks.of_study(study, shape, classes)
     lake.write_entity(MODELS, {"model": study.model.id, **plan.model_made_from, **describe(network.model)})
     with track("predictions", sum(partition.rows for partition in missing), "images") as advance:
         for partition in missing:

@@ -14,6 +14,7 @@ from compute.methods import Method
 if TYPE_CHECKING:
     from compute.attacks.lockstep import Evaluate
     from compute.explainer import Explainer
+    from flows.study import Study
 
 
 class Network:
@@ -56,6 +57,22 @@ class Network:
 
 
 @cache
-def load(file: str, shape: tuple[int, ...], classes: int, weights: str | None = None) -> Network:
-    """The network of a model file (and its weights file), for images [h, w, c] of so many classes."""
+def load(
+    file: str,
+    shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    weights: str | None = None,
+) -> Network:
+    """The network of a model file (and its weights file), for images [h, w, c] of so many classes, or any."""
     return Network(load_classifier(file, shape, classes, weights))
+
+
+def of_study(study: Study, shape: tuple[int, ...], classes: int) -> Network:
+    """The network of a study, for its images.
+
+    Raises UnsupportedLayer or UnsupportedMethod where one of the study's methods cannot explain it:
+    before an attack of hours, not behind it.
+    """
+    network = load(study.model.file, shape, classes, study.model.weights)
+    network.explainer(study.computed_methods(), study.batch_size)
+    return network

@@ -170,6 +170,10 @@ class Study(Section):
     def parsed_methods(self) -> tuple[Method, ...]:
         return tuple(parse_method(method) for method in self.methods)
 
+    def computed_methods(self) -> tuple[Method, ...]:
+        """The methods but those whose maps were computed elsewhere."""
+        return tuple(method for method in self.parsed_methods() if not method.is_imported)
+
 
 def load_study(name: str) -> Study:
     """A built-in study by name, or one from a TOML file; UserError says what is wrong with it."""

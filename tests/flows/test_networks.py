@@ -7,6 +7,9 @@ import pytest
 from compute.graph.nodes import UnsupportedLayer
 from compute.methods import parse_method
 from flows import networks
+from flows.ingest import ingest_images, predict
+from flows.lake import Lake
+from flows.study import load_study
 
 
 @pytest.fixture
@@ -60,3 +63,27 @@ def test_a_layer_without_a_rule_serves_attacks_and_is_refused_by_name_for_releva
     np.testing.assert_allclose(probabilities, network.model(images), atol=1e-5)
     with pytest.raises(UnsupportedLayer, match=r"method 'lrp-0': layer 'odd' \(Conv2D\).*'gelu'"):
         network.explainer((parse_method("lrp-0"),), 4)
+
+
+def test_a_study_with_a_method_that_cannot_explain_its_network_stops_before_any_work(tmp_path):
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Conv2D(2, 3, activation="relu"),
+            layers.LayerNormalization(name="odd"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.save(tmp_path / "odd.keras")
+    text = 'name = "odd"\nmethods = ["gradient", "lrp-plus"]\n[model]\nfile = "odd.keras"\n'
+    (tmp_path / "odd.toml").write_text(text)
+    study, lake = load_study(str(tmp_path / "odd.toml")), Lake(str(tmp_path / "lake"))
+    count = ingest_images(study, lake)
+    with pytest.raises(UnsupportedLayer, match=r"method 'lrp-plus': layer 'odd' \(LayerNormalization\)"):
+        predict(study, lake, count)
+    assert not (tmp_path / "lake" / "predictions").exists()
+    fit = study.model_copy(update={"methods": ("gradient",)})
+    predict(fit, lake, count)
+    assert (tmp_path / "lake" / "predictions").exists()
