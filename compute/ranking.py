@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy as np
 SHARES = (0.01, 0.1)
 """The top shares of components whose last place is checked for ties: 31 and 307 of 3072."""
 
-INDEX_BITS = np.uint64(32)
-BLOCK = 256
-"""Maps sorted at a time: their keys (6 MB for 3072 components) stay near the processor."""
+HALVES = slice(None) if sys.byteorder == "little" else slice(None, None, -1)
+"""Takes the two halves of a uint64 to the order (low, high)."""
+
+BLOCK = 64
+"""Maps sorted at a time: their keys (1.5 MB for 3072 components) stay near the processor."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +79,18 @@ def finish_maps(raw: np.ndarray) -> Maps:
 def _rank(values: np.ndarray, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """Ranks [n, d] and ties [places, n] of float32 values [n, d] without NaN and -0.
 
-    Sorts (key of the value, component) packed in one uint64, which is more than twice as fast as a
+    Sorts (key of the value, component) packed in one uint64, which is three times as fast as a
     stable argsort and has its tie-break: positive floats order as their bits do, negative ones in
     reverse, so that inverting the bits of the positive ones gives keys in descending order.
     """
     n, d = values.shape
-    bits = values.view(np.uint32)
-    negative = bits >> np.uint32(31) == 1
-    keys = np.where(negative, bits, ~bits & np.uint32(0x7FFF_FFFF)).astype(np.uint64)
-    keys = (keys << INDEX_BITS) | np.arange(d, dtype=np.uint64)
+    keys = np.empty((n, d), np.uint64)
+    component, key = np.moveaxis(keys.view(np.uint32).reshape(n, d, 2)[:, :, HALVES], 2, 0)
+    bits = values.view(np.int32)
+    component[:] = np.arange(d, dtype=np.uint32)
+    np.bitwise_xor(bits, ~(bits >> np.int32(31)) & np.int32(0x7FFF_FFFF), out=key.view(np.int32))
     keys.sort(axis=1)
     rank = np.empty((n, d), dtype)
-    order = (keys & np.uint64(0xFFFF_FFFF)).astype(np.int64)
-    np.put_along_axis(rank, order, np.arange(d, dtype=dtype)[None], axis=1)
-    ordered = keys >> INDEX_BITS
-    ties = [(ordered == ordered[:, k - 1, None]).sum(axis=1) - 1 for k in top_places(d)]
+    rank.reshape(-1)[component.astype(np.intp) + np.arange(0, n * d, d)[:, None]] = np.arange(d, dtype=dtype)
+    ties = [(key == key[:, k - 1, None]).sum(axis=1) - 1 for k in top_places(d)]
     return rank, np.array(ties, np.int32)
