@@ -95,14 +95,16 @@ def pass_linear(visit: Visit, terms: Sequence[Term], relevance: tf.Tensor, ledge
         if term.gate is not None:
             r = tf.where(visit.z > 0 if term.gate > 0 else visit.z < 0, r, tf.zeros((), r.dtype))
         added = _stabiliser(visit, term, key, z)
-        if added is None:
-            s = tf.math.divide_no_nan(r, z)
+        below = z if added is None else z + added
+        if added is None or term.stabiliser.relative:  # a layer of zeros has no RMS to be relative to
+            s = tf.math.divide_no_nan(r, below)
             if term.gate is None:
-                ledger.empty.append(inner(r, visit.zero(key, z)))
+                ledger.empty.append(inner(r, visit.zero((key, term.stabiliser), below)))
             elif term.gate > 0:
                 ledger.empty.append(inner(relevance, visit.zero("z", visit.z)))
         else:
-            s = r / (z + added)
+            s = r / below
+        if added is not None:
             ledger.stabiliser.append(inner(s, added))
         bias = term.bias.of(node.bias)
         if np.any(bias):

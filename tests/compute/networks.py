@@ -40,8 +40,12 @@ def every_layer(model: keras.Model) -> list[keras.layers.Layer]:
 
 
 def seeded(seed: int, *stack: layers.Layer, shape: tuple[int, int, int] = (6, 5, 2)) -> keras.Sequential:
-    keras.utils.set_random_seed(seed)
-    return randomise(keras.Sequential([keras.Input(shape), *stack]), seed)
+    """A chain with weights of this seed; layers draw a seed of their own when they are made, so anew here."""
+    model = keras.Sequential([keras.Input(shape), *stack])
+    for i, variable in enumerate(model.trainable_variables):
+        if "kernel" in variable.name:
+            variable.assign(keras.initializers.GlorotUniform(seed=100 * seed + i)(variable.shape))
+    return randomise(model, seed)
 
 
 def paper_like() -> keras.Sequential:

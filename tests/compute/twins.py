@@ -1,251 +1,266 @@
-"""Slow twins of the relevance rules: NumPy float64, loops over neurons, one image at a time.
+"""Slow twins of the relevance rules: plain floats, loops over neurons and links, one image at a time.
 
-Written from the equations alone and reading Keras layers directly, so that nothing is shared with
-the code under test. Every tensor is a flat vector in C order; a convolution is a dense matrix.
-Equations: Bach et al. (2015), PLOS ONE 10(7), Eq. 56 (LRP-0), 58 (epsilon), 60 (alpha-beta); for
-the published convention those of the code released with Dieter & Zisgen (2023).
+Written from the equations alone, over the steps of `twin_steps`, so that nothing is shared with the code
+under test. Sources: Bach et al. (2015), PLOS ONE 10(7), Eq. 56 (LRP-0), 58 (epsilon), 60 (alpha-beta);
+Montavon et al. (2017), Pattern Recognition 65, Table 1 (w^2, z+, z^B); Montavon et al. (2019), LNCS 11700,
+Section 10.2 (gamma), for contributions of either sign as in Andeol et al. (2021); Lapuschkin et al. (2019),
+Nat. Commun. 10:1096 (flat); for the published convention the code released with Dieter & Zisgen (2023).
+
+Whatever a neuron's relevance does not give to its inputs is entered as absorbed: by its bias, by its
+stabiliser, or as empty, where no contribution was there to take it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
 
-from compute.methods import Method
+from compute.methods import Method, Rule
+from tests.compute.twin_steps import Step, batchnorm_affine, folded, steps_of
 
-Vector = np.ndarray
+Vector = list[float]
+
+LINEAR = ("convolution", "dense")
 
 
 @dataclass
-class Step:
-    """One layer: its kind, input and output shape, and what its equations need."""
+class Account:
+    """Relevance that did not arrive; sizes: sum |R| of each value on the way."""
 
-    kind: str
-    shape: tuple[int, ...]
-    out_shape: tuple[int, ...]
-    matrix: Any = None
-    bias: Any = None
-    channels: Any = None
-    windows: Any = None
+    bias: float = 0.0
+    stabiliser: float = 0.0
+    empty: float = 0.0
+    sizes: list[float] = field(default_factory=list)
 
 
-def twin_map(
-    model: keras.Sequential, method: Method, image: np.ndarray, explained: int
-) -> tuple[Vector, float]:
-    """Relevance [h*w*c] of an image [h, w, c], and the start logit."""
-    steps = twin_steps(model, image.shape)
-    if method.convention == "canonical":
-        steps = folded(steps)
-    inputs, x = [], image.astype(np.float64).ravel()
-    for step in steps:
-        inputs.append(x)
-        x = twin_forward(step, x)
-    relevance = np.zeros_like(x)
-    relevance[explained] = x[explained]
-    start = float(x[explained])
-    outputs = [*inputs[1:], x]
-    back = canonical_back if method.convention == "canonical" else published_back
-    for step, a, z in zip(reversed(steps), reversed(inputs), reversed(outputs), strict=True):
-        relevance = back(step, a, z, relevance, method)
-    return relevance, start
+@dataclass
+class TwinMap:
+    """relevance [h*w*c], absorbed (bias, stabiliser, empty), largest: of all layers' sums |R|."""
+
+    relevance: np.ndarray
+    start: float
+    absorbed: tuple[float, float, float]
+    largest: float
 
 
-def twin_forward(step: Step, x: Vector) -> Vector:
-    if step.kind == "linear":
-        return x @ step.matrix + step.bias
-    if step.kind == "batchnorm":
-        scale, shift = batchnorm_affine(step, own_epsilon(step))
-        return x * scale + shift
-    if step.kind == "relu":
-        return np.maximum(x, 0)
-    if step.kind == "pool":
-        return np.array([max(x[i] for i in window) for window in step.windows])
-    return x
+class Twin:
+    """The slow twin of a network."""
+
+    def __init__(self, model: keras.Model) -> None:
+        apart = steps_of(model)
+        self.steps = {"canonical": folded(apart), "published": apart}
+
+    def values(self, convention: str, image: np.ndarray) -> list[Vector]:
+        """The image, then what each step gives."""
+        found: list[Vector] = [image.astype(np.float64).ravel().tolist()]
+        for step in self.steps[convention]:
+            found.append(forward(step, [found[source + 1] for source in step.sources]))
+        return found
+
+    def explain(self, method: Method, image: np.ndarray, explained: int) -> TwinMap:
+        """The map of an image [h, w, c] for a class."""
+        steps = self.steps[str(method.convention)]
+        return back(steps, self.values(str(method.convention), image), method, explained)
 
 
-def canonical_back(step: Step, a: Vector, z: Vector, relevance: Vector, method: Method) -> Vector:
-    if step.kind == "batchnorm":  # LRP-0 of z = a scale + shift: R_in = a scale R / z
-        scale, _ = batchnorm_affine(step, own_epsilon(step))
-        return np.array([ratio(x * s, y) * r for x, s, y, r in zip(a, scale, z, relevance, strict=True)])
-    if step.kind == "pool":
-        result = np.zeros_like(a)
-        for window, r in zip(step.windows, relevance, strict=True):
-            result[winner(a, window)] += r
-        return result
-    if step.kind != "linear":
-        return relevance
-    result, values = [0.0] * len(a), a.tolist()  # plain floats: ten times faster in loops than NumPy's
-    for j, r in enumerate(relevance.tolist()):
-        products = [x * w for x, w in zip(values, step.matrix[:, j].tolist(), strict=True)]
-        if method.alpha is not None and method.beta is not None:
-            above = sum(p for p in products if p > 0) + max(float(step.bias[j]), 0.0)
-            below = sum(p for p in products if p < 0) + min(float(step.bias[j]), 0.0)
-            for i, p in enumerate(products):
-                share = method.alpha * ratio(p, above) if p > 0 else method.beta * ratio(p, below)
-                result[i] += share * r
+def forward(step: Step, inputs: list[Vector]) -> Vector:
+    x = inputs[0]
+    match step.kind:
+        case "linear":
+            return [b + sum(x[i] * w for i, w in row) for row, b in zip(step.links, step.bias, strict=True)]
+        case "batchnorm":
+            scale, shift = batchnorm_affine(step, step.channels[-1])
+            return (np.array(x) * scale + shift).tolist()
+        case "activation":
+            return [step.function(value, i) for i, value in enumerate(x)]
+        case "max":
+            return [max(x[i] for i in window) for window in step.windows]
+        case "average":
+            return [sum(x[i] for i in window) / len(window) for window in step.windows]
+        case "sum":
+            return [sum(values) for values in zip(*inputs, strict=True)]
+    return [inputs[move[0]][move[1]] if move else 0.0 for move in step.moves]
+
+
+def back(steps: list[Step], values: list[Vector], method: Method, explained: int) -> TwinMap:
+    """Relevance from the logit of a class to the image, against the order of the steps."""
+    start, account = values[-1][explained], Account()
+    relevance = [[0.0] * len(value) for value in values]
+    relevance[-1][explained] = start
+    for index in reversed(range(len(steps))):
+        step, r = steps[index], relevance[index + 1]
+        account.sizes.append(sum(map(abs, r)))
+        inputs, z = [values[source + 1] for source in step.sources], values[index + 1]
+        if method.convention == "canonical":
+            rule = rule_at(steps, index, method)
+            shares = canonical(step, rule, method, inputs, z, r, account)
         else:
-            e = method.epsilon or 0.0
-            denominator = float(z[j]) + (e if z[j] >= 0 else -e)
-            for i, p in enumerate(products):
-                result[i] += ratio(p, denominator) * r
-    return np.array(result)
+            shares = [published(step, method, inputs[0], z, r, account)]
+        for source, share in zip(step.sources, shares, strict=True):
+            relevance[source + 1] = [a + b for a, b in zip(relevance[source + 1], share, strict=True)]
+    account.sizes.append(sum(map(abs, relevance[0])))
+    absorbed = (account.bias, account.stabiliser, account.empty)
+    return TwinMap(np.array(relevance[0]), start, absorbed, max(account.sizes))
 
 
-def published_back(step: Step, a: Vector, z: Vector, relevance: Vector, method: Method) -> Vector:
+def rule_at(steps: list[Step], index: int, method: Method) -> Rule | None:
+    """The first convolutions and dense layers have the first rule; a diagonal layer that of convolutions."""
+    found, waiting = set(), list(steps[index].sources)
+    while waiting:
+        source = waiting.pop()
+        if source >= 0:
+            found.add(steps[source].layer)
+            waiting += steps[source].sources
+    if steps[index].layer in LINEAR and not found & set(LINEAR):
+        return method.first
+    return method.dense if steps[index].layer == "dense" else method.convolution
+
+
+def spread(
+    parts: Vector, bias: float, added: float, r: float, account: Account, guarded: bool = True
+) -> Vector:
+    """r in proportion to parts / (sum of parts + bias + added); 0/0 = 0 where guarded."""
+    total = sum(parts) + bias + added
+    if guarded and total == 0:
+        account.empty += r
+        return [0.0] * len(parts)
+    account.bias += bias / total * r
+    account.stabiliser += added / total * r
+    return [part / total * r for part in parts]
+
+
+def canonical(
+    step: Step,
+    rule: Rule | None,
+    method: Method,
+    inputs: list[Vector],
+    z: Vector,
+    r: Vector,
+    account: Account,
+) -> list[Vector]:
+    """Relevance of each input of a step."""
+    shares, x = [[0.0] * len(values) for values in inputs], inputs[0]
+    if step.kind == "linear":
+        assert rule is not None
+        rms = float(np.sqrt(np.mean(np.square(z))))
+        for j, row in enumerate(step.links):
+            given = neuron(
+                rule, method, [x[i] for i, _ in row], [w for _, w in row], step.bias[j], z[j], r[j]
+            )
+            for factor, parts, bias in given:
+                e = (rule.epsilon or 0.0) * (rms if rule.relative else 1.0)
+                added = e if z[j] >= 0 else -e
+                for (i, _), share in zip(
+                    row, spread(parts, bias, added, factor * r[j], account), strict=True
+                ):
+                    shares[0][i] += share
+        return shares
+    for j, value in enumerate(r):
+        if step.kind == "average":
+            window = step.windows[j]
+            parts = spread([x[i] / len(window) for i in window], 0.0, 0.0, value, account)
+            for i, share in zip(window, parts, strict=True):
+                shares[0][i] += share
+        elif step.kind == "sum":
+            for k, share in enumerate(spread([v[j] for v in inputs], 0.0, 0.0, value, account)):
+                shares[k][j] += share
+        elif step.kind == "max":
+            shares[0][winner(x, step.windows[j])] += value
+        elif step.kind == "activation":
+            shares[0][j] += value
+        else:
+            move = step.moves[j]
+            if move:
+                shares[move[0]][move[1]] += value
+            else:
+                account.empty += value
+    return shares
+
+
+def neuron(
+    rule: Rule, method: Method, xs: Vector, ws: Vector, b: float, z: float, r: float
+) -> list[tuple[float, Vector, float]]:
+    """What a neuron's relevance is shared by: (factor, a part for each input, the bias's part)."""
+    products = [x * w for x, w in zip(xs, ws, strict=True)]
+    above, below = [max(p, 0.0) for p in products], [min(p, 0.0) for p in products]
+    match rule.kind:
+        case "0" | "epsilon":
+            return [(1.0, products, b)]
+        case "alpha-beta":
+            alpha, beta = rule.alpha or 0.0, rule.beta or 0.0
+            terms = [(alpha, above, max(b, 0.0)), (beta, below, min(b, 0.0))]
+            return [term for term in terms if term[0]]
+        case "plus":
+            return [(1.0, above, max(b, 0.0))]
+        case "gamma":
+            if z == 0:
+                return [(1.0, [0.0] * len(xs), 0.0)]
+            gamma = rule.gamma or 0.0
+            favoured, of_bias = (above, max(b, 0.0)) if z > 0 else (below, min(b, 0.0))
+            parts = [p + gamma * f for p, f in zip(products, favoured, strict=True)]
+            return [(1.0, parts, b + gamma * of_bias)]
+        case "w2":
+            return [(1.0, [w * w for w in ws], 0.0)]
+        case "flat":
+            return [(1.0, [1.0] * len(ws), 0.0)]
+        case "box":
+            low, high = method.low or 0.0, 1.0 if method.high is None else method.high
+            parts = [p - low * max(w, 0.0) - high * min(w, 0.0) for p, w in zip(products, ws, strict=True)]
+            return [(1.0, parts, 0.0)]
+    raise ValueError(rule.kind)
+
+
+def published(step: Step, method: Method, x: Vector, z: Vector, r: Vector, account: Account) -> Vector:
+    """Relevance of a step's input as the released code computes it."""
     e = 1e-7 if method.epsilon is None else method.epsilon
     alpha, beta = method.alpha, method.beta or 0.0
-    result = [0.0] * len(a)
-    if step.kind == "linear":
-        values = a.tolist()
-        for j, r in enumerate(relevance.tolist()):
-            weights, b = step.matrix[:, j].tolist(), float(step.bias[j])
-            if alpha is None:
-                s = r / (float(z[j]) + (e if z[j] >= 0 else -e))
-                for i, (x, w) in enumerate(zip(values, weights, strict=True)):
-                    result[i] += x * w * s
-                continue
-            above = sum(x * max(w, 0.0) for x, w in zip(values, weights, strict=True)) + max(b, 0.0) + 1e-7
-            below = sum(x * min(w, 0.0) for x, w in zip(values, weights, strict=True)) + min(b, 0.0) - 1e-7
-            for i, (x, w) in enumerate(zip(values, weights, strict=True)):
-                result[i] += x * (alpha * max(w, 0.0) * r / above + beta * min(w, 0.0) * r / below)
-        return np.array(result)
+    result = [0.0] * len(x)
     if step.kind == "batchnorm":
-        scale, shift = batchnorm_affine(step, e)
-        for i, r in enumerate(relevance):
-            x, b = a[i] * scale[i], shift[i]
+        scale, shift = (v.tolist() for v in batchnorm_affine(step, e))
+    for j, value in enumerate(r):
+        if step.kind == "linear":
+            xs, ws, b = [x[i] for i, _ in step.links[j]], [w for _, w in step.links[j]], step.bias[j]
             if alpha is None:
-                result[i] = x * r / (x + b + e)
+                terms = [(1.0, [a * w for a, w in zip(xs, ws, strict=True)], b, e if z[j] >= 0 else -e)]
             else:
-                result[i] = alpha * max(x, 0) * r / (max(x, 0) + max(b, 0) + 1e-7)
-                result[i] += beta * min(x, 0) * r / (min(x, 0) + min(b, 0) - 1e-7)
-        return np.array(result)
-    if step.kind == "pool":
-        for j, window in enumerate(step.windows):
-            i, r = winner(a, window), relevance[j]
+                terms = [
+                    (alpha, [a * max(w, 0.0) for a, w in zip(xs, ws, strict=True)], max(b, 0.0), 1e-7),
+                    (beta, [a * min(w, 0.0) for a, w in zip(xs, ws, strict=True)], min(b, 0.0), -1e-7),
+                ]
+            for factor, parts, bias, added in terms:
+                shares = spread(parts, bias, added, factor * value, account, guarded=False) if factor else []
+                for (i, _), share in zip(step.links[j], shares, strict=bool(factor)):
+                    result[i] += share
+        elif step.kind == "batchnorm":
+            a, b = x[j] * scale[j], shift[j]
             if alpha is None:
-                result[i] += a[i] * r / (z[j] + (e if z[j] >= 0 else -e))
+                terms = [(1.0, [a], b, e)]
             else:
-                result[i] += a[i] * (alpha * r / (max(z[j], 0) + 1e-7) + beta * r / (min(z[j], 0) - 1e-7))
-        return np.array(result)
-    return relevance
-
-
-def ratio(above: float, below: float) -> float:
-    return 0.0 if below == 0 else above / below
-
-
-def winner(a: Vector, window: list[int]) -> int:
-    """The first of the largest values, in row order."""
-    best = window[0]
-    for i in window:
-        if a[i] > a[best]:
-            best = i
-    return best
-
-
-def batchnorm_affine(step: Step, epsilon: float) -> tuple[Vector, Vector]:
-    """Scale and shift of each component, for this epsilon."""
-    gamma, beta, mean, variance, _ = step.channels
-    scale = gamma / np.sqrt(variance + epsilon)
-    repeats = int(np.prod(step.shape[:-1]))
-    return np.tile(scale, repeats), np.tile(beta - mean * scale, repeats)
-
-
-def own_epsilon(step: Step) -> float:
-    return step.channels[-1]
-
-
-def folded(steps: list[Step]) -> list[Step]:
-    """BatchNorm right behind a linear step is multiplied into its matrix."""
-    result: list[Step] = []
-    for step in steps:
-        if step.kind == "batchnorm":
-            scale, shift = batchnorm_affine(step, own_epsilon(step))
-            last = result[-1]
-            assert last.kind == "linear"
-            result[-1] = Step(
-                "linear", last.shape, last.out_shape, last.matrix * scale[None, :], last.bias * scale + shift
-            )
+                terms = [(alpha, [max(a, 0.0)], max(b, 0.0), 1e-7), (beta, [min(a, 0.0)], min(b, 0.0), -1e-7)]
+            for factor, parts, bias, added in terms:
+                if factor:
+                    result[j] += spread(parts, bias, added, factor * value, account, guarded=False)[0]
+        elif step.kind == "max":
+            i = winner(x, step.windows[j])
+            if alpha is None:
+                result[i] += spread([x[i]], 0.0, e if z[j] >= 0 else -e, value, account, guarded=False)[0]
+            else:  # all of x over a part of z: what that makes up is entered as negative
+                for factor, part, added in ((alpha, max(z[j], 0.0), 1e-7), (beta, min(z[j], 0.0), -1e-7)):
+                    s = factor * value / (part + added)
+                    result[i] += x[i] * s
+                    account.stabiliser += added * s
+                    account.empty -= (z[j] - part) * s
         else:
-            result.append(step)
+            result[step.moves[j][1] if step.moves else j] += value  # type: ignore[index]
     return result
 
 
-def twin_steps(model: keras.Sequential, shape: tuple[int, ...]) -> list[Step]:
-    steps: list[Step] = []
-
-    def add(kind: str, out_shape: tuple[int, ...], **values: Any) -> None:
-        nonlocal shape
-        steps.append(Step(kind, shape, out_shape, **values))
-        shape = out_shape
-
-    for layer in model.layers:
-        kind = type(layer).__name__
-        weights = [np.asarray(w, np.float64) for w in layer.get_weights()]
-        if kind == "Conv2D":
-            matrix, out_shape = convolution_matrix(weights[0], shape, layer)
-            bias = weights[1] if layer.use_bias else np.zeros(out_shape[-1])
-            add("linear", out_shape, matrix=matrix, bias=np.tile(bias, out_shape[0] * out_shape[1]))
-        elif kind == "Dense":
-            bias = weights[1] if layer.use_bias else np.zeros(weights[0].shape[1])
-            add("linear", (weights[0].shape[1],), matrix=weights[0], bias=bias)
-        elif kind == "BatchNormalization":
-            add("batchnorm", shape, channels=(*weights, layer.epsilon))
-        elif kind == "MaxPooling2D":
-            windows, out_shape = pool_windows(shape, layer)
-            add("pool", out_shape, windows=windows)
-        elif kind == "Flatten":
-            add("flatten", (int(np.prod(shape)),))
-        if kind == "ReLU" or getattr(getattr(layer, "activation", None), "__name__", "") == "relu":
-            add("relu", shape)
-    return steps
-
-
-def convolution_matrix(
-    kernel: np.ndarray, shape: tuple[int, ...], layer: Any
-) -> tuple[np.ndarray, tuple[int, ...]]:
-    """The convolution as a matrix [h*w*c, oh*ow*d], and its output shape."""
-    h, w, c = shape
-    kh, kw, _, d = kernel.shape
-    rows = places(h, kh, layer.strides[0], layer.dilation_rate[0], layer.padding)
-    columns = places(w, kw, layer.strides[1], layer.dilation_rate[1], layer.padding)
-    out = (len(rows), len(columns), d)
-    matrix = np.zeros((h * w * c, int(np.prod(out))))
-    for oy, ys in enumerate(rows):
-        for ox, xs in enumerate(columns):
-            for ky, y in enumerate(ys):
-                for kx, x in enumerate(xs):
-                    if 0 <= y < h and 0 <= x < w:
-                        for ci in range(c):
-                            for di in range(d):
-                                i, j = (y * w + x) * c + ci, (oy * out[1] + ox) * d + di
-                                matrix[i, j] += kernel[ky, kx, ci, di]
-    return matrix, out
-
-
-def pool_windows(shape: tuple[int, ...], layer: Any) -> tuple[list[list[int]], tuple[int, ...]]:
-    """The flat input indices of each output's window, in row order."""
-    h, w, c = shape
-    rows = places(h, layer.pool_size[0], layer.strides[0], 1, layer.padding)
-    columns = places(w, layer.pool_size[1], layer.strides[1], 1, layer.padding)
-    windows = [
-        [(y * w + x) * c + ci for y in ys for x in xs if 0 <= y < h and 0 <= x < w]
-        for ys in rows
-        for xs in columns
-        for ci in range(c)
-    ]
-    return windows, (len(rows), len(columns), c)
-
-
-def places(size: int, window: int, stride: int, dilation: int, padding: str) -> list[list[int]]:
-    """For each output place the input places of its window, those outside [0, size) included."""
-    reach = (window - 1) * dilation + 1
-    if padding == "same":
-        count = -(-size // stride)
-        before = max((count - 1) * stride + reach - size, 0) // 2
-    else:
-        count, before = (size - reach) // stride + 1, 0
-    return [[o * stride - before + k * dilation for k in range(window)] for o in range(count)]
+def winner(x: Vector, window: list[int]) -> int:
+    """The first of the largest values, in row order."""
+    best = window[0]
+    for i in window:
+        if x[i] > x[best]:
+            best = i
+    return best
