@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -22,6 +23,19 @@ ATTACK_FIGURES = {
 """Columns of attack_overview to the statistic, subject and level under which they are printed."""
 
 
+@dataclass(frozen=True)
+class Misprint:
+    """A printed quantile of relevance that looks like a misprint, what was probably meant, and why."""
+
+    source: str
+    method: str
+    subject: str
+    level: float
+    printed: float
+    likely: float
+    reason: str
+
+
 class PublishedFigures:
     """Printed figures by what they are of; every question is answered with None where nothing was printed.
 
@@ -30,8 +44,22 @@ class PublishedFigures:
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         """`rows` have the columns of sql/published: statistic, method (without convention), subject,
-        original_band, adversarial_band, level and value; what does not apply is None."""
+        original_band, adversarial_band, level, value, likely and note; what does not apply is None."""
+        rows = list(rows)
         self._figures = {tuple(row.get(key) for key in KEYS): float(row["value"]) for row in rows}
+        self.misprints = [
+            Misprint(
+                source=row["source"],
+                method=row["method"],
+                subject=row["subject"],
+                level=row["level"],
+                printed=row["value"],
+                likely=row["likely"],
+                reason=row["note"],
+            )
+            for row in rows
+            if row.get("likely") is not None and row["statistic"] == "relevance_quantile"
+        ]
 
     @property
     def present(self) -> bool:
@@ -95,6 +123,7 @@ def published_figures() -> PublishedFigures:
 
     bands = {"original_band": pl.String, "adversarial_band": pl.String}
     frame = pl.read_csv(
-        io.StringIO(csv_text()), schema_overrides=bands | {"level": pl.Float64, "value": pl.Float64}
+        io.StringIO(csv_text()),
+        schema_overrides=bands | dict.fromkeys(("level", "value", "likely"), pl.Float64),
     )
     return PublishedFigures(frame.iter_rows(named=True))

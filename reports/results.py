@@ -10,7 +10,7 @@ import polars as pl
 COLUMNS = {
     "study_overview": "kind id detail rows",
     "attack_overview": (
-        "attack images pairs successes failed already_target success_rate target_probability_q001 "
+        "attack algorithm images pairs successes failed already_target success_rate target_probability_q001 "
         "target_probability_q005 target_probability_q500 median_l2 median_linf "
         "mean_gradient_calls mean_forward_calls"
     ),

@@ -212,6 +212,11 @@ def _distribution_figures(
                 ),
             )
         )
+    misprints = tables.misprint_table(pl.concat([originals, adversarial]), published)
+    if misprints.rows:
+        title = "Printed figures that look like misprints"
+        panel = Panel(table=misprints)
+        figures.append(Figure(f"misprints{end}", title, "relevance_quantiles", sentences.MISPRINTS, [panel]))
     figures.append(
         Figure(
             f"moments{end}",

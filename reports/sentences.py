@@ -54,6 +54,15 @@ def attack_sentence(row: dict) -> str:
     """What one attack did; `row` of attack_overview."""
     if not row["pairs"]:
         return f"The attack {row['attack']} was given no pair."
+    if row["algorithm"] == "imported":
+        examples = plural(row["pairs"], "example")
+        images = plural(row["images"], "correctly classified image")
+        return (
+            f"The adversarial examples {row['attack']} were made elsewhere: {examples} of {images}, of "
+            f"which the network takes {count(row['successes'])} for their target, with a median L2 change of "
+            f"{decimal(row['median_l2'], 3)} and a median probability of the target of "
+            f"{decimal(row['target_probability_q500'], 3)}. How many attempts failed is not known."
+        )
     text = (
         f"The attack {row['attack']} was run on {plural(row['images'], 'correctly classified image')}, "
         f"towards other classes: "
@@ -220,6 +229,12 @@ SHIFT_TABLE = (
 COMPARED = (
     "Printed figures are those of the paper, over its own network and its 77,402 adversarial examples; "
     "differences are this study less the paper, darker where larger (0.005, 0.02, 0.05)."
+)
+
+
+MISPRINTS = (
+    "Quantiles of the tables above whose printed figure the authors' own network and adversarial examples "
+    "contradict, where a slip of a digit explains it. The differences above are to the figures as printed."
 )
 
 

@@ -160,6 +160,26 @@ def quantile_table(
     return table
 
 
+def misprint_table(quantiles: pl.DataFrame, published: PublishedFigures) -> Table:
+    """Printed quantiles that look like misprints, of those that the study has: printed, here, likely, why.
+
+    `quantiles`: rows of originals and of one attack's examples, published convention or others.
+    """
+    table = Table(("figure", PRINTED, "here", "likely", "why"))
+    values = {}
+    for row in quantiles.filter(pl.col("method").str.starts_with("published-")).iter_rows(named=True):
+        subject = ORIGINAL if row["subject"] == ORIGINAL else "adversarial"
+        values[names.base_method(row["method"]), subject, row["level"]] = row["value"]
+    for misprint in published.misprints:
+        here = values.get((misprint.method, misprint.subject, misprint.level))
+        if here is None:
+            continue
+        figure = f"{misprint.source}, {method_name(misprint.method)}, quantile {misprint.level:g}"
+        numbers = (number(value, decimal) for value in (misprint.printed, here, misprint.likely))
+        table.rows.append(Row(((figure, 1),), (*numbers, Cell(misprint.reason, css="text"))))
+    return table
+
+
 def moments_table(
     moments: pl.DataFrame, methods: Sequence[str], attack: str, published: PublishedFigures
 ) -> Table:

@@ -100,7 +100,7 @@ def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _create_published_figures(connection: duckdb.DuckDBPyConnection) -> None:
     header, *rows = csv.reader(io.StringIO(package.published_figures()))
-    types = {"level": "double", "value": "double"}
+    types = {"level": "double", "value": "double", "likely": "double"}
     columns = ", ".join(f"nullif({name}, '')::{types.get(name, 'varchar')} as {name}" for name in header)
     values = ", ".join("(" + ", ".join(map(literal, row)) + ")" for row in rows)
     connection.execute(

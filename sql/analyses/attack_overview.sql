@@ -1,10 +1,11 @@
 -- How well does each attack do overall, how sure is the network of the target, and what does a pair cost?
 --
--- Inputs: adversarials
+-- Inputs: adversarials, attacks
 -- Grain: one row per dataset, model and attack
 -- Paper: section on adversarial examples (77,402 examples, success rate 96.61 %, 99 % of them with a target
 -- probability above 0.9337; quantiles .005 = 0.5482 and .001 = 0.2662)
 -- Columns:
+--   algorithm: lbfgs, or imported (then pairs are what was delivered: how many others failed is not known)
 --   images: images attacked
 --   pairs: attacked pairs (image, target), failures included
 --   successes: pairs of status success
@@ -22,6 +23,7 @@ select
     dataset,
     model,
     attack,
+    any_value(algorithm) as algorithm,
     count(distinct image_id) as images,
     count(*) as pairs,
     count(*) filter (where status = 'success') as successes,
@@ -39,5 +41,6 @@ select
     avg(gradient_calls) as mean_gradient_calls,
     avg(forward_calls) as mean_forward_calls
 from adversarials
+left join attacks using (attack)
 group by dataset, model, attack
 order by dataset, model, attack

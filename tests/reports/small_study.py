@@ -171,6 +171,7 @@ def attack_overview(study: Study) -> pl.DataFrame:
     row = {
         **KEYS,
         "attack": study.attack,
+        "algorithm": "lbfgs",
         "images": len(study.images),
         "pairs": len(good),
         "successes": int(good.sum()),
@@ -183,7 +184,7 @@ def attack_overview(study: Study) -> pl.DataFrame:
         "mean_gradient_calls": 60.0,
         "mean_forward_calls": 60.0,
     }
-    text = {"dataset", "model", "attack"}
+    text = {"dataset", "model", "attack", "algorithm"}
     return pl.DataFrame(
         [row], schema_overrides={k: pl.Float64 for k, v in row.items() if v is None and k not in text}
     )

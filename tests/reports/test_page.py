@@ -173,6 +173,33 @@ def test_sentences_follow_the_data(frames, facts):
     assert "7 of 72 pairs succeeded" in render_page(changed, facts, queries={})
 
 
+def test_imported_examples_have_no_success_rate_of_an_attack(frames, facts):
+    imported = frames["attack_overview"].with_columns(algorithm=pl.lit("imported"), mean_gradient_calls=None)
+    page = PageReader(render_page(frames | {"attack_overview": imported}, facts))
+    row = imported.row(0, named=True)
+    assert (
+        f"{row['pairs']} examples of 8 correctly classified images, of which the network takes" in page.text
+    )
+    assert "How many attempts failed is not known." in page.text
+    assert "pairs succeeded (" not in page.text.split("This is not yet a verdict")[0]
+
+
+def test_probable_misprints_are_named_where_the_study_has_the_figure(read, frames, facts):
+    figure = read.figures["misprints-0"]
+    quantiles = frames["relevance_quantiles"]
+    expected = []
+    for printed in published_figures().misprints:
+        subject = "original" if printed.subject == "original" else "lbfgs"
+        here = quantiles.filter(method=f"published-{printed.method}", subject=subject, level=printed.level)
+        expected.append([printed.printed, here["value"].item(), printed.likely])
+    assert len(expected) == 2
+    assert values(figure)[1:] == expected
+    assert "digits transposed" in figure.text
+    assert row_of(figure, f"Table 3, {method_name('lrp-0')}, quantile 0.01")[1][1] == -0.2363
+    only = frames | {"relevance_quantiles": quantiles.filter(method="lrp-0")}
+    assert "misprints-0" not in PageReader(render_page(only, facts)).figures
+
+
 def test_caveat_tells_of_controls(frames, facts, read):
     assert "The study holds no controls" in read.text
     control = frames["relevance_moments"].filter(subject="lbfgs").with_columns(subject=pl.lit("noise-lbfgs"))

@@ -147,6 +147,8 @@ def toy_rows(
     for table in ENTITIES:
         first = table.columns[0].name
         rows[table.name] = [{first: name} for name in names.get(table.name, ())]
+    for row in rows["attacks"]:
+        row["algorithm"] = f"algorithm of {row['attack']}"
     pairs = sum(row["attack"] == attacks[-1] for row in rows["adversarials"])
     left_out = {"own_class": 3, "no_image": 1, "misclassified": 2, "wrong_size": 1, "unreadable": 1}
     ids = {"import_id": f"{dataset}.{model}.{attacks[-1]}", "attack": attacks[-1]}

@@ -149,6 +149,7 @@ def test_attack_overview(toy: tuple[Rows, LakeDatabase]) -> None:
         expected.append(
             dict(zip(names, key, strict=True))
             | {
+                "algorithm": f"algorithm of {key[2]}",
                 "images": len({row["image_id"] for row in group}),
                 "pairs": len(group),
                 "successes": len(won),

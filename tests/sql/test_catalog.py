@@ -91,7 +91,7 @@ def test_scope_shows_only_its_part(tmp_path: Path, rows: Rows) -> None:
         kept = [row for row in rows["adversarials"] if row["attack"] == "lbfgs"]
         assert lake.query("select count(*) from adversarials").item() == len(kept)
         assert lake.query("select attack from attacks").rows() == [("lbfgs",)]
-        assert lake.query("select count(*) from imports").item() == ("lbfgs" == ATTACKS[-1])
+        assert lake.query("select count(*) from imports").item() == (ATTACKS[-1] == "lbfgs")
         assert lake.query("select method from methods").rows() == [(METHODS[0],)]
         assert lake.analyse("topk_overlap")["attack"].unique().to_list() == ["lbfgs"]
     with open_lake(str(root), scope=Scope(DATASET, MODEL, (), ())) as lake:
