@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compute.attacks.imported import Imported
 from flows.lake import Lake
 from flows.plan import Plan
 from flows.study import Study
@@ -45,6 +46,9 @@ def _settings(study: Study, limit: int | None) -> dict[str, str]:
         parameters = ", ".join(f"{name} {value}" for name, value in attack.parameters.as_row().items())
         settings[f"attack {attack.id}"] = parameters
     settings["methods"] = ", ".join(study.methods)
-    settings["images"] = f"the first {limit} correctly classified" if limit else "all correctly classified"
+    images = f"the first {limit} correctly classified" if limit else "all correctly classified"
+    if any(isinstance(attack.parameters, Imported) for attack in study.attacks):
+        images += " with an imported example"
+    settings["images"] = images
     settings["batch size"] = str(study.batch_size)
     return settings
