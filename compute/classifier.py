@@ -97,12 +97,15 @@ def model_sha256(name: str, weights: str | None = None) -> str:
 
 
 def load_classifier(
-    name: str, input_shape: tuple[int, ...], classes: int, weights: str | None = None
+    name: str,
+    input_shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    weights: str | None = None,
 ) -> keras.Model:
     """A Keras 3 model from the files that `model_files` names; no code from a file is run.
 
     Raises ModelError where a file is missing or unreadable, or where the model does not take
-    [n, *input_shape] and give [n, classes].
+    [n, *input_shape] and give [n, classes]; without these, images of one size and any number of classes.
     """
     files = model_files(name, weights)
     path = files[0]
@@ -116,9 +119,13 @@ def load_classifier(
     if (inputs, outputs) != (1, 1):
         raise ModelError(f"{path} has {inputs} inputs and {outputs} outputs: a classifier has one of each")
     taken, given = tuple(model.input_shape[1:]), tuple(model.output_shape[1:])
-    if taken != tuple(input_shape):
+    if input_shape is None and (len(taken) != 3 or None in taken):
+        raise ModelError(f"{path} takes inputs of shape {taken}: images have height, width and channels")
+    if input_shape is not None and taken != tuple(input_shape):
         raise ModelError(f"{path} takes images of shape {taken}, but the dataset has {tuple(input_shape)}")
-    if given != (classes,):
+    if len(given) != 1 or None in given:
+        raise ModelError(f"{path} gives outputs of shape {given}: a classifier gives one number a class")
+    if classes is not None and given != (classes,):
         raise ModelError(f"{path} gives outputs of shape {given}, but the dataset has {classes} classes")
     return model
 

@@ -6,18 +6,19 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from flows import map_commands
 from flows.errors import UserError
+from flows.options import LakeOption, LimitOption, StudyArgument
+from flows.steps import prefect_flows, run_step, working
 
 if TYPE_CHECKING:
     import polars
@@ -33,15 +34,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 out = Console()
-
-StudyArgument = Annotated[
-    str, typer.Argument(help="demo, paper, published, or a study file (TOML).", metavar="[STUDY]")
-]
-LakeOption = Annotated[str, typer.Option("--lake", envvar="RELEVANCE_LAKE", help="Folder of the lake.")]
-LimitOption = Annotated[
-    int | None,
-    typer.Option(min=1, help="Only the first N correctly classified images, by image_id."),
-]
 
 
 class Format(StrEnum):
@@ -94,31 +86,6 @@ def options(
     """Options before the command."""
 
 
-def _prefect() -> Any:
-    """The flows, with Prefect's settings defaulted for a command line that is quiet and offline."""
-    quiet = {
-        "PREFECT_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "DO_NOT_TRACK": "1",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    from flows import pipeline
-
-    return pipeline
-
-
-@contextmanager
-def _working(what: str) -> Iterator[None]:
-    from flows.progress import console, progress_display
-
-    with progress_display():
-        console.print(what, highlight=False)
-        yield
-
-
 @app.command(epilog="Example: relevance-lake run paper --lake big --limit 100")
 def run(
     study: StudyArgument = "demo",
@@ -145,8 +112,8 @@ def run(
         analyse(loaded, target)
         path = report(loaded, target)
     else:
-        with _working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):
-            path = _prefect().pipeline(study=study, lake=lake, limit=limit)
+        with working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):
+            path = prefect_flows().pipeline(study=study, lake=lake, limit=limit)
         target.refresh()
     out.print(summary_table(loaded, target))
     print(f"{time.monotonic() - started:.0f} s. Report: {path}")
@@ -158,36 +125,14 @@ def _step(name: str, text: str, example: str) -> None:
     def command(
         study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None
     ) -> None:
-        from flows.plan import Plan, opened
-
-        loaded, target = opened(study, lake, limit)
-        plan = Plan(loaded, target)
-        plan.check_inputs()
-        if name != "ingest" and not plan.has_predictions():
-            raise UserError(
-                f"{target.url} holds no predictions of {loaded.dataset.id} yet: "
-                f"run `relevance-lake ingest {study} --lake {lake}` first"
-            )
-        if name == "explain" and not plan.has_adversarials():
-            raise UserError(
-                f"{target.url} lacks adversarial examples of the study: "
-                f"run `relevance-lake attack {study} --lake {lake}` first"
-            )
-        if name == "analyse" and not plan.is_complete():
-            raise UserError(
-                f"{target.url} lacks adversarial examples or maps of the study, as `relevance-lake status "
-                f"{study} --lake {lake}` tells: run `relevance-lake run {study} --lake {lake}`"
-            )
-        with _working(f"{name}: starting Prefect"):
-            written, found = _prefect().STEPS[name](study=study, lake=lake, limit=limit)
-        print(f"{name}: {written} files written, {found} found current")
+        run_step(name, study, lake, limit)
 
     app.command(name, help=text, epilog=f"Example: {example}")(command)
 
 
 _step("ingest", "Read the dataset and let the classifier predict it.", "relevance-lake ingest demo")
 _step("attack", "Make adversarial examples.", "relevance-lake attack paper --limit 100")
-_step("explain", "Make relevance maps.", "relevance-lake explain demo")
+app.command("explain", epilog=map_commands.EXPLAIN_EXAMPLES)(map_commands.explain)
 _step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake analyse demo")
 
 
@@ -226,8 +171,8 @@ def train(
         raise UserError(
             f"{dataset} has no train and test split: give cifar10 or a folder of its Parquet files"
         )
-    with _working(f"training on {dataset}: {recipe.epochs} epochs"):
-        card = _prefect().train(source, path, output, recipe.as_dict())
+    with working(f"training on {dataset}: {recipe.epochs} epochs"):
+        card = prefect_flows().train(source, path, output, recipe.as_dict())
     accuracy = card["accuracy"]
     print(f"train {accuracy['train']:.4f}, held out {accuracy['held_out']:.4f}, test {accuracy['test']:.4f}")
     print(f"model: {output}")
@@ -417,7 +362,7 @@ def serve(
     place = Path(study).resolve() if study.endswith(".toml") else study
     where = Path(target.root).resolve() if target.is_local else target.url
     print(f"{loaded.name} at {cron!r} into {where}; stop with Ctrl-C")
-    flows = _prefect()
+    flows = prefect_flows()
     from prefect.types.entrypoint import EntrypointType
 
     flows.pipeline.serve(

@@ -31,10 +31,15 @@ def png_uri(image: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def photo_image(pixels: NDArray[np.floating]) -> Image.Image:
+    """An image of shape (height, width, channels), values in [0, 1]; one channel is shown grey."""
+    levels = np.round(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
+    return Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels[:, :, :3])
+
+
 def photo_uri(pixels: NDArray[np.float64]) -> str:
     """PNG of an image of shape (height, width, channels), values in [0, 1]; one channel is shown grey."""
-    levels = np.round(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
-    return png_uri(Image.fromarray(levels[:, :, 0] if levels.shape[2] == 1 else levels[:, :, :3]))
+    return png_uri(photo_image(pixels))
 
 
 def unflatten(values: Sequence[float], height: int, width: int, channels: int) -> NDArray[np.float64]:
@@ -57,8 +62,8 @@ def difference_uri(difference: NDArray[np.float64], factor: int) -> str:
     return photo_uri(0.5 + factor * difference)
 
 
-def map_uri(relevance: NDArray[np.float64]) -> str:
-    """PNG of a relevance map of shape (height, width, channels).
+def map_image(relevance: NDArray[np.floating]) -> Image.Image:
+    """A relevance map of shape (height, width, channels), finite.
 
     The channels of a pixel are added; the sums are divided by their largest absolute value, so that
     the palette's ends are +-1 of the shown map and its centre is zero.
@@ -69,7 +74,12 @@ def map_uri(relevance: NDArray[np.float64]) -> str:
     index = np.round((scaled + 1.0) / 2.0 * _STEPS).astype(np.uint8)
     image = Image.fromarray(index, mode="P")
     image.putpalette(_palette())
-    return png_uri(image)
+    return image
+
+
+def map_uri(relevance: NDArray[np.float64]) -> str:
+    """PNG of a relevance map, as `map_image` shows it."""
+    return png_uri(map_image(relevance))
 
 
 def blank_uri(height: int, width: int) -> str:

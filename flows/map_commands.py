@@ -1,0 +1,66 @@
+"""The command `explain`: relevance maps of a study, or of one image."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flows.errors import UserError
+from flows.options import STUDIES, LakeOption, LimitOption
+from flows.steps import run_step
+
+OneImage = partial(typer.Option, rich_help_panel="One image")
+
+EXPLAIN_EXAMPLES = (
+    "Example: relevance-lake explain demo\n\n"
+    "Example: relevance-lake explain --image cat.png --method lrp-epsilon-0.1 --method gradient"
+)
+
+
+def explain(
+    study: Annotated[
+        str | None,
+        typer.Argument(help=STUDIES, show_default="demo"),
+    ] = None,
+    lake: LakeOption = "./lake",
+    limit: LimitOption = None,
+    image: Annotated[Path | None, OneImage(help="A PNG or JPEG file: explain it alone.")] = None,
+    model: Annotated[
+        str, OneImage(help="A .keras file, a Keras 2 .json (its .h5 beside it) or .h5, or shipped.")
+    ] = "shipped",
+    weights: Annotated[
+        str | None, OneImage(help="The .h5 of a Keras 2 .json, where it is not beside it.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        OneImage(help="A method; may be given again.", show_default="the paper's seven rules"),
+    ] = None,
+    class_: Annotated[
+        str | None,
+        OneImage("--class", help="The class to explain.", show_default="what the network sees"),
+    ] = None,
+    output: Annotated[
+        str | None, OneImage(help="Start of the files' names.", show_default="the image's name and -maps")
+    ] = None,
+) -> None:
+    """Make the relevance maps of a study, or of one image: a table, a picture, and the maps themselves."""
+    if image is None:
+        given = {"--method": method, "--class": class_, "--output": output}
+        if named := [name for name, value in given.items() if value]:
+            raise UserError(f"{', '.join(named)} goes with --image: a study's file says what is made")
+        return run_step("explain", study or "demo", lake, limit)
+    if study is not None:
+        raise UserError(f"give a study ({study}) or --image, not both")
+    from compute.methods import PAPER_RULES
+    from flows import first_try
+
+    with Console(stderr=True).status(f"explaining {image}"):
+        result = first_try.explain_image(image, model, weights, method or PAPER_RULES, class_)
+    for sentence in first_try.sentences(result):
+        print(sentence)
+    Console().print(first_try.table(result))
+    print("saved:", *first_try.save(result, output or f"{image.stem}-maps"))

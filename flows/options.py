@@ -1,0 +1,16 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+STUDIES = "demo, paper, published, or a study file (TOML)."
+
+StudyArgument = Annotated[str, typer.Argument(help=STUDIES, metavar="[STUDY]")]
+LakeOption = Annotated[str, typer.Option("--lake", envvar="RELEVANCE_LAKE", help="Folder of the lake.")]
+LimitOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only the first N correctly classified images, by image_id."),
+]

@@ -1,0 +1,63 @@
+"""Running flows from the command line: Prefect, quiet and offline, and one step of a study."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flows.errors import UserError
+
+
+def prefect_flows() -> Any:
+    """The flows, with Prefect's settings defaulted for a command line that is quiet and offline."""
+    quiet = {
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "DO_NOT_TRACK": "1",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    from flows import pipeline
+
+    return pipeline
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Progress bars below a line that says what runs."""
+    from flows.progress import console, progress_display
+
+    with progress_display():
+        console.print(what, highlight=False)
+        yield
+
+
+def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
+    """Run one step's flow; what the lake lacks for it is a UserError."""
+    from flows.plan import Plan, opened
+
+    loaded, target = opened(study, lake, limit)
+    plan = Plan(loaded, target)
+    plan.check_inputs()
+    if name != "ingest" and not plan.has_predictions():
+        raise UserError(
+            f"{target.url} holds no predictions of {loaded.dataset.id} yet: "
+            f"run `relevance-lake ingest {study} --lake {lake}` first"
+        )
+    if name == "explain" and not plan.has_adversarials():
+        raise UserError(
+            f"{target.url} lacks adversarial examples of the study: "
+            f"run `relevance-lake attack {study} --lake {lake}` first"
+        )
+    if name == "analyse" and not plan.is_complete():
+        raise UserError(
+            f"{target.url} lacks adversarial examples or maps of the study, as `relevance-lake status "
+            f"{study} --lake {lake}` tells: run `relevance-lake run {study} --lake {lake}`"
+        )
+    with working(f"{name}: starting Prefect"):
+        written, found = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
+    print(f"{name}: {written} files written, {found} found current")
