@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import keras
 import numpy as np
 from keras import layers
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    """Keras builds models of float64 weights and inputs."""
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before)
+        keras.config.set_dtype_policy(before)
 
 
 def randomise(model: keras.Model, seed: int = 0) -> keras.Model:

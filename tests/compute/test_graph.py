@@ -1,7 +1,6 @@
 """Reading Keras models as graphs, folding BatchNorm, and refusing what has no rule."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -35,22 +34,16 @@ from compute.graph.operators import forward, logits_function
 from compute.graph.reader import read_model
 from compute.methods import parse_method
 from tests.compute.graphs import GRAPHS, functional
-from tests.compute.networks import NETWORKS, images_for, inputs_of_either_sign, paper_like, randomise
+from tests.compute.networks import (
+    NETWORKS,
+    float64,
+    images_for,
+    inputs_of_either_sign,
+    paper_like,
+    randomise,
+)
 
 ALL = NETWORKS | GRAPHS
-
-
-@contextmanager
-def float64() -> Iterator[None]:
-    """Keras builds models of float64 weights and inputs."""
-    before = keras.config.floatx()
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx(before)
-        keras.config.set_dtype_policy(before)
 
 
 def without_softmax(model: keras.Model) -> keras.Model:
