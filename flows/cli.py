@@ -96,6 +96,7 @@ def run(
     """Run a study: images, attacks, relevance maps, analyses, report."""
     from flows.plan import Plan, opened
     from flows.summary import dry_run_table, summary_table
+    from flows.wanted import to_import
 
     started = time.monotonic()
     loaded, target = opened(study, lake, limit)
@@ -103,6 +104,8 @@ def run(
     plan.check_inputs()
     if dry_run:
         out.print(dry_run_table(plan))
+        for sentence in to_import(plan):
+            print(sentence)
         return
     if plan.is_complete():
         from flows.analyse import analyse
@@ -133,6 +136,7 @@ def _step(name: str, text: str, example: str) -> None:
 _step("ingest", "Read the dataset and let the classifier predict it.", "relevance-lake ingest demo")
 _step("attack", "Make adversarial examples.", "relevance-lake attack paper --limit 100")
 app.command("explain", epilog=map_commands.EXPLAIN_EXAMPLES)(map_commands.explain)
+app.command("import-maps", epilog=map_commands.IMPORT_EXAMPLES)(map_commands.import_maps)
 _step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake analyse demo")
 
 
@@ -284,12 +288,15 @@ def status(study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: Li
     """Show which partitions of a study exist and which are missing."""
     from flows.plan import Plan, opened
     from flows.summary import status_table
+    from flows.wanted import to_import
 
     loaded, target = opened(study, lake, limit)
     target.must_exist()
     plan = Plan(loaded, target)
     plan.check_inputs()
     out.print(status_table(plan))
+    for sentence in to_import(plan):
+        print(sentence)
 
 
 @app.command(epilog="Example: relevance-lake init my-study.toml")

@@ -19,35 +19,16 @@ from flows.background import Background
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.map_rows import map_rows
-from flows.plan import ORIGINAL, Plan
+from flows.plan import Plan
 from flows.progress import track
 from flows.study import Study
 from flows.vectors import matrix
 from flows.versions import recorded
+from flows.wanted import Target, Unit, targets_of, units_of
 from sql.tables import METHODS
 
 WAITING = 3
 """Batches of maps that wait to be ranked; 7 methods: 11 MB for 128 CIFAR-10 images."""
-
-Unit = tuple[str, int]
-"""(subject, shard): images that one stream through the network explains, all targets."""
-
-
-@dataclass
-class Target:
-    """The images of a shard that are explained together: originals, or examples of one target class.
-
-    examples: path of the adversarials and the rows of it whose maps are wanted; None: originals.
-    partitions: by method, all that the study wants, or all that the lake lacks.
-    """
-
-    partitions: dict[Method, Partition]
-    examples: tuple[str, np.ndarray] | None = None
-
-    def lacking(self, lake: Lake) -> Target:
-        """The same with what is not in the lake yet."""
-        missing = {method: p for method, p in self.partitions.items() if not lake.find(p)}
-        return Target(missing, self.examples)
 
 
 @dataclass
@@ -68,44 +49,16 @@ class Work:
 def missing_units(study: Study, lake: Lake) -> list[Unit]:
     """The units with a partition to make."""
     plan = Plan(study, lake)
-    missing = []
-    for unit in _units(plan):
-        targets = _targets(plan, unit)
+    methods, missing = study.computed_methods(), []
+    for unit in units_of(plan):
+        targets = targets_of(plan, unit, methods)
         lacking = sum(len(target.lacking(lake).partitions) for target in targets)
         lake.skipped += sum(len(target.partitions) for target in targets) - lacking
         if lacking:
             missing.append(unit)
-    for method in _computed(study):
+    for method in methods:
         lake.write_entity(METHODS, method.as_row())
     return missing
-
-
-def _units(plan: Plan) -> list[Unit]:
-    subjects = (ORIGINAL, *(attack.id for attack in plan.study.attacks))
-    return [(subject, shard) for subject in subjects for shard in plan.chosen().shards()]
-
-
-def _computed(study: Study) -> list[Method]:
-    """The study's methods but those whose maps were computed elsewhere."""
-    return [method for method in study.parsed_methods() if not method.is_imported]
-
-
-def _targets(plan: Plan, unit: Unit) -> list[Target]:
-    subject, shard = unit
-    chosen, methods = plan.chosen(), _computed(plan.study)
-    if subject == ORIGINAL:
-        return [Target({method: plan.original_maps(method, shard, chosen) for method in methods})]
-    attack, targets = plan.study.attack(subject), []
-    for partition in plan.adversarials(attack, shard, chosen):
-        path = plan.lake.find(partition)
-        if path is None:
-            raise RuntimeError(f"{partition.file} is not in the lake: the attack comes first")
-        rows = plan.successes(path, chosen)
-        if len(rows):
-            target = int(dict(partition.keys)["target"] or 0)
-            wanted = {m: plan.adversarial_maps(m, attack, target, shard, len(rows)) for m in methods}
-            targets.append(Target(wanted, (path, rows)))
-    return targets
 
 
 def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
@@ -116,7 +69,8 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
     plan = Plan(study, lake)
     subject, shard = unit
     streams: dict[tuple[Method, ...], list[Target]] = {}
-    for target in (target.lacking(lake) for target in _targets(plan, unit)):
+    for wanted in targets_of(plan, unit, study.computed_methods()):
+        target = wanted.lacking(lake)
         if target.partitions:
             streams.setdefault(tuple(target.partitions), []).append(target)
     shape, classes = image_shape(study, lake), len(plan.class_names())
@@ -125,7 +79,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
     # what waits is done before the bar ends
     with track(f"maps of {subject}, shard {shard}", maps, "maps") as advance, Background(WAITING) as beside:
         for methods, targets in streams.items():
-            works, images = zip(*(_load(plan, shard, target) for target in targets), strict=True)
+            works, images = zip(*(_load(plan, target) for target in targets), strict=True)
             batches = network.explainer(methods, study.batch_size).stream(
                 np.concatenate(images), np.concatenate([work.classes for work in works])
             )
@@ -138,18 +92,17 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
                 first += count
 
 
-def _load(plan: Plan, shard: int, target: Target) -> tuple[Work, np.ndarray]:
+def _load(plan: Plan, target: Target) -> tuple[Work, np.ndarray]:
     """A target's work and its images, float32 [m, h, w, c]."""
     if target.examples is None:
-        inside = plan.chosen().in_shard(shard)
-        images = read_images(plan.study, plan.lake, shard).of(inside.image_id)
+        inside = plan.chosen().in_shard(target.shard)
+        images = read_images(plan.study, plan.lake, target.shard).of(inside.image_id)
         return Work(target.partitions, inside.image_id, inside.label, inside.label), images
     path, rows = target.examples
     table = plan.lake.read(path, ["image_id", "label", "pixels"]).take(rows)
     image_id, label = (np.asarray(table[name]).astype(np.int64) for name in ("image_id", "label"))
-    aimed = int(dict(next(iter(target.partitions.values())).keys)["target"] or 0)
     images = matrix(table["pixels"]).reshape(-1, *image_shape(plan.study, plan.lake))
-    return Work(target.partitions, image_id, label, np.full(len(label), aimed)), images
+    return Work(target.partitions, image_id, label, np.full(len(label), target.target)), images
 
 
 def _keep(study: Study, lake: Lake, works: Sequence[Work], first: int, batch: dict[str, RawMaps]) -> None:

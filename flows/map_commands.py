@@ -1,4 +1,4 @@
-"""The command `explain`: relevance maps of a study, or of one image."""
+"""Commands that make or bring relevance maps: `explain`, of a study or of one image, and `import-maps`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ OneImage = partial(typer.Option, rich_help_panel="One image")
 EXPLAIN_EXAMPLES = (
     "Example: relevance-lake explain demo\n\n"
     "Example: relevance-lake explain --image cat.png --method lrp-epsilon-0.1 --method gradient"
+)
+IMPORT_EXAMPLES = (
+    "Example: relevance-lake import-maps maps.parquet --study my-study.toml --method imported-captum-ig "
+    "--subject lbfgs\n\n"
+    "Example: relevance-lake import-maps maps.npy --image-ids ids.npy --study my-study.toml "
+    "--method imported-shap"
 )
 
 
@@ -64,3 +70,40 @@ def explain(
         print(sentence)
     Console().print(first_try.table(result))
     print("saved:", *first_try.save(result, output or f"{image.stem}-maps"))
+
+
+def import_maps(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="Maps as .parquet (columns image_id, relevance as list of floats; target for adversarial "
+            "examples; explained_class, start), as .npz of the same names, or as .npy [n, components] or "
+            "[n, height, width, channels]."
+        ),
+    ],
+    method: Annotated[str, typer.Option(help="imported-NAME, as the study lists it among its methods.")],
+    study: Annotated[str, typer.Option(help="The study that the maps are of.")],
+    lake: LakeOption = "./lake",
+    limit: LimitOption = None,
+    subject: Annotated[
+        str, typer.Option(help="Whose maps: original, or an attack of the study.")
+    ] = "original",
+    image_ids: Annotated[Path | None, typer.Option(help="Beside a .npy file: image ids [n].")] = None,
+    targets: Annotated[Path | None, typer.Option(help="Beside a .npy file: targets [n].")] = None,
+    classes: Annotated[Path | None, typer.Option(help="Beside a .npy file: classes explained [n].")] = None,
+    note: Annotated[str | None, typer.Option(help="What the maps are, kept in the table methods.")] = None,
+) -> None:
+    """Bring relevance maps that were computed elsewhere into a lake, as a method of a study.
+
+    Originals are explained for their label, adversarial examples for their target. Maps are checked, then
+    scaled and ranked as our own. All maps of a target within a thousand image ids come in one file.
+    """
+    from flows.import_maps import import_maps as bring
+    from flows.plan import opened
+    from flows.progress import progress_display
+
+    loaded, target = opened(study, lake, limit)
+    beside = {"image_id": image_ids, "target": targets, "explained_class": classes}
+    with progress_display():
+        written, found = bring(loaded, target, file, method, subject, note, **beside)
+    print(f"import-maps: {written} files written, {found} found current")

@@ -22,6 +22,7 @@ from flows import ingest as ingesting
 from flows import report as reporting
 from flows.plan import Plan, opened
 from flows.runs import record_run
+from flows.wanted import require_imported
 
 StudyName = Annotated[str, Field(description="demo, paper, or the path of a study file (TOML)")]
 LakeUrl = Annotated[str, Field(description="folder of the lake, made where it is missing")]
@@ -138,4 +139,7 @@ def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit =
             started = time.monotonic()
             written, found = step(study, lake, limit)
             counts[name] = (written, found, time.monotonic() - started)
+            if name == "explain":
+                target.refresh()
+                require_imported(Plan(loaded, target))
         return report(study, lake, limit)

@@ -39,6 +39,7 @@ def working(what: str) -> Iterator[None]:
 def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
     """Run one step's flow; what the lake lacks for it is a UserError."""
     from flows.plan import Plan, opened
+    from flows.wanted import to_import
 
     loaded, target = opened(study, lake, limit)
     plan = Plan(loaded, target)
@@ -61,3 +62,7 @@ def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
     with working(f"{name}: starting Prefect"):
         written, found = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
     print(f"{name}: {written} files written, {found} found current")
+    if name == "explain":
+        target.refresh()
+        for sentence in to_import(plan):
+            print(f"{sentence}: relevance-lake import-maps FILE --study {study} --lake {lake} --method ...")

@@ -120,12 +120,14 @@ def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
     count, classes, components = _dataset_size(plan)
     wanted = {name: ToCome() for name in ("images", "predictions", "adversarials", "relevance")}
     speed = {attack.id: _seconds_a_pair(attack) for attack in study.attacks}
+    speed |= {method.id: SECONDS_A_MAP for method in study.computed_methods()}
     for partition in plan.known():
         if not lake.find(partition):
-            attack = str(dict(partition.keys).get("attack"))
-            seconds = speed.get(attack, SECONDS_A_MAP if partition.table == "relevance" else 0.0)
+            keys = dict(partition.keys)
+            seconds = speed.get(str(keys.get("method", keys.get("attack"))), 0.0)
             wanted[partition.table].add(1, partition.rows, seconds)
     methods = len(study.methods)
+    seconds_a_map = SECONDS_A_MAP * len(study.computed_methods()) / methods
     if not plan.has_predictions():
         if plan.image_count() is None:
             for name in ("images", "predictions"):
@@ -133,9 +135,9 @@ def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
         most = most_pairs(study, count, classes)
         for attack, (files, pairs) in most.pairs.items():
             wanted["adversarials"].add(files, pairs, speed[attack])
-        wanted["relevance"].add(most.shards * methods, most.images * methods, SECONDS_A_MAP)
+        wanted["relevance"].add(most.shards * methods, most.images * methods, seconds_a_map)
     examples = wanted["adversarials"]
-    wanted["relevance"].add(methods * examples.files, methods * examples.rows, SECONDS_A_MAP)
+    wanted["relevance"].add(methods * examples.files, methods * examples.rows, seconds_a_map)
     return wanted, components
 
 

@@ -36,7 +36,7 @@ def test_version_and_help(typed):
     code, out, _ = typed("--help")
     assert code == 0
     for command in ("run", "ingest", "train", "attack", "explain", "analyse", "report", "evaluate",
-                    "sql", "status", "init", "schema", "serve", "import"):  # fmt: skip
+                    "sql", "status", "init", "schema", "serve", "import", "import-maps"):  # fmt: skip
         assert f" {command} " in out
         assert "Example: relevance-lake " + command in typed(command, "--help")[1]
 
