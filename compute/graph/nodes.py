@@ -181,6 +181,12 @@ class LayerGraph:
         """The nodes that read what node `index` gives."""
         return [other for other, sources in enumerate(self.sources) if index in sources]
 
+    def relu_behind(self, index: int) -> int | None:
+        """The ReLU that alone reads what node `index` gives, if there is one."""
+        readers = self.consumers(index)
+        node = self.nodes[readers[0]] if len(readers) == 1 else None
+        return readers[0] if isinstance(node, Activation) and node.kind == "relu" else None
+
     def before(self, index: int) -> set[int]:
         """All nodes that what node `index` gives depends on."""
         found: set[int] = set()

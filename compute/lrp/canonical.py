@@ -78,10 +78,10 @@ def cropped(visit: Visit, relevance: tf.Tensor, ledger: Ledger) -> list[tf.Tenso
     return [relevance[:, top : shape[1] - bottom, left : shape[2] - right]]
 
 
-def linear_by(rule: Rule, method: Method) -> Passing:
+def linear_by(rule: Rule, method: Method, behind_relu: bool) -> Passing:
     """Passing a linear node by a rule."""
     of_rule = terms(rule, method.low or 0.0, 1.0 if method.high is None else method.high)
-    return lambda visit, relevance, ledger: [pass_linear(visit, of_rule, relevance, ledger)]
+    return lambda visit, relevance, ledger: [pass_linear(visit, of_rule, relevance, ledger, behind_relu)]
 
 
 WITHOUT_PARAMETERS: dict[type, Passing] = {
@@ -119,4 +119,9 @@ def _of_node(graph: LayerGraph, index: int, node: Node, method: Method) -> Passi
             reason = f"the box rule is for values of the image, which '{moved[0].name}' changes before it"
             raise UnsupportedLayer(node.name, type(node).__name__, reason, method.id)
     assert rule is not None
-    return linear_by(rule, method)
+    return linear_by(rule, method, graph.relu_behind(index) is not None and _follows_inputs(method))
+
+
+def _follows_inputs(method: Method) -> bool:
+    """Whether every rule above the first layers gives an input of zero no relevance."""
+    return not any(rule and rule.kind in ("w2", "flat") for rule in (method.dense, method.convolution))

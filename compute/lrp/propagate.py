@@ -23,10 +23,13 @@ def visit_nodes(graph: LayerGraph, x: tf.Tensor, nonnegative: bool = True) -> li
     """A forward pass of x [b, h, w, c] that keeps each node's inputs and output."""
     known = nonnegative_inputs(graph, nonnegative)
     values = dict(enumerate(outputs(graph, x))) | {IMAGE: x}
-    return [
-        Visit(node, [values[source] for source in sources], values[index], known[index])
-        for index, (node, sources) in enumerate(zip(graph.nodes, graph.sources, strict=True))
-    ]
+    visits = []
+    for index, (node, sources) in enumerate(zip(graph.nodes, graph.sources, strict=True)):
+        relu = graph.relu_behind(index)
+        rectified = None if relu is None else values[relu]
+        inputs = [values[source] for source in sources]
+        visits.append(Visit(node, inputs, values[index], known[index], rectified))
+    return visits
 
 
 def propagate(

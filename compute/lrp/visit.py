@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from compute.graph.nodes import Convolution, Dense, Diagonal, Linear, MaxPool, Node
 from compute.graph.operators import linear, linear_transposed, scatter_to_winner, winner_mask
-from compute.lrp.rules import NONE, WHOLE, Part, Term
+from compute.lrp.rules import NONE, POSITIVE, WHOLE, Part, Term
 
 
 class Ledger:
@@ -34,13 +34,20 @@ class Ledger:
 class Visit:
     """A node's inputs and output z for one batch, and what several rules share of them.
 
-    nonnegative: whether the inputs are known to have no negative value.
+    nonnegative: whether the inputs are known to have no negative value. rectified: z behind the ReLU
+    that alone reads it; z itself where there is none.
     """
 
     def __init__(
-        self, node: Node, inputs: Sequence[tf.Tensor], z: tf.Tensor, nonnegative: bool = False
+        self,
+        node: Node,
+        inputs: Sequence[tf.Tensor],
+        z: tf.Tensor,
+        nonnegative: bool = False,
+        rectified: tf.Tensor | None = None,
     ) -> None:
         self.node, self.inputs, self.z, self.nonnegative = node, inputs, z, nonnegative
+        self.rectified = z if rectified is None else rectified
         self.x = inputs[0]
         self._shared: dict[object, tf.Tensor] = {}
 
@@ -83,35 +90,49 @@ class Visit:
         return self.node
 
 
-def pass_linear(visit: Visit, terms: Sequence[Term], relevance: tf.Tensor, ledger: Ledger) -> tf.Tensor:
-    """Relevance of a linear node's input: the sum of the rule's terms (see `rules.Term`)."""
-    node = visit.linear_node
-    result = tf.zeros_like(visit.x)
+def pass_linear(
+    visit: Visit, terms: Sequence[Term], relevance: tf.Tensor, ledger: Ledger, behind_relu: bool = False
+) -> tf.Tensor:
+    """Relevance of a linear node's input: the sum of the rule's terms (see `rules.Term`).
+
+    behind_relu: a ReLU alone reads the node, and relevance is zero wherever that gives zero. Then its
+    output serves as z, which saves what would only matter where z is not positive.
+    """
+    node, shares = visit.linear_node, []
     for term in terms:
+        if behind_relu and term.gate == -1:
+            continue
         products = [(x, part) for name, part in term.products if (x := visit.modified(name)) is not None]
         key = (tuple(part.name for _, part in products), term.products, term.bias)
-        z = visit.share(key, lambda p=products, b=term.bias: _denominator(visit, p, b))
+        whole = visit.share(key, lambda p=products, b=term.bias: _denominator(visit, p, b))
+        z = visit.rectified if behind_relu and whole is visit.z else whole
+        added = _stabiliser(visit, term, key, whole, positive=z is not whole)
         r = relevance if term.factor == 1 else term.factor * relevance
-        if term.gate is not None:
+        if term.gate is not None and not behind_relu:
             r = tf.where(visit.z > 0 if term.gate > 0 else visit.z < 0, r, tf.zeros((), r.dtype))
-        added = _stabiliser(visit, term, key, z)
         below = z if added is None else z + added
         if added is None or term.stabiliser.relative:  # a layer of zeros has no RMS to be relative to
             s = tf.math.divide_no_nan(r, below)
-            if term.gate is None:
+            # the positive contributions are missing, or the whole is zero, only where the ReLU gives zero
+            if term.gate is None and not (behind_relu and term.bias in (WHOLE, POSITIVE)):
                 ledger.empty.append(inner(r, visit.zero((key, term.stabiliser), below)))
-            elif term.gate > 0:
+            elif term.gate == +1 and not behind_relu:
                 ledger.empty.append(inner(relevance, visit.zero("z", visit.z)))
         else:
             s = r / below
-        if added is not None:
-            ledger.stabiliser.append(inner(s, added))
-        bias = term.bias.of(node.bias)
-        if np.any(bias):
-            ledger.bias.append(inner(s, tf.constant(bias, s.dtype)))
-        for x, part in products:
-            result += x * linear_transposed(node, s, part.of(node.kernel), x)
-    return result
+        _enter(ledger, s, added, term.bias.of(node.bias))
+        shares += [x * linear_transposed(node, s, part.of(node.kernel), x) for x, part in products]
+    return tf.add_n(shares)
+
+
+def _enter(ledger: Ledger, s: tf.Tensor, added: tf.Tensor | None, bias: np.ndarray) -> None:
+    """What stabiliser and bias take of a term: their parts of the denominator, times s."""
+    sums = tf.reduce_sum(s, list(range(1, len(s.shape) - 1))) if len(s.shape) > 2 else s
+    if added is not None:
+        of_channel = len(added.shape) == 0
+        ledger.stabiliser.append(added * tf.reduce_sum(sums, 1) if of_channel else inner(s, added))
+    if np.any(bias):
+        ledger.bias.append(tf.linalg.matvec(sums, tf.constant(bias, s.dtype)))
 
 
 def _denominator(visit: Visit, products: Sequence[tuple[tf.Tensor, Part]], bias: Part) -> tf.Tensor:
@@ -122,8 +143,11 @@ def _denominator(visit: Visit, products: Sequence[tuple[tf.Tensor, Part]], bias:
     return z if bias == NONE else z + tf.constant(bias.of(node.bias), z.dtype)
 
 
-def _stabiliser(visit: Visit, term: Term, key: object, z: tf.Tensor) -> tf.Tensor | None:
-    """What is added to the denominator z: like z, or one number; None for nothing."""
+def _stabiliser(visit: Visit, term: Term, key: object, z: tf.Tensor, positive: bool) -> tf.Tensor | None:
+    """What is added to the denominator z: like z, or one number; None for nothing.
+
+    positive: relevance is zero wherever z is not positive.
+    """
     stabiliser = term.stabiliser
     if not stabiliser.epsilon:
         return None
@@ -134,13 +158,11 @@ def _stabiliser(visit: Visit, term: Term, key: object, z: tf.Tensor) -> tf.Tenso
         axes = list(range(1, len(z.shape)))
         mean = visit.share(("mean square", key), lambda: tf.reduce_mean(tf.square(z), axes, keepdims=True))
         e *= tf.sqrt(mean)
-    return e * visit.sign(key, z)
+    return e if positive else e * visit.sign(key, z)
 
 
 def inner(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Sum over each sample of a * b [batch]; b is like a, has its last axis alone, or is one number."""
+    """Sum over each sample of a * b [batch]; b is like a, or one number."""
     if len(b.shape) == len(a.shape):
         return tf.reduce_sum(a * b, list(range(1, len(a.shape))))
-    if len(b.shape) == 1:
-        return tf.linalg.matvec(tf.reduce_sum(a, list(range(1, len(a.shape) - 1))), b)
     return b * tf.reduce_sum(a, list(range(1, len(a.shape))))
