@@ -10,6 +10,7 @@ import numpy as np
 
 from compute.classifier import load_classifier
 from compute.methods import Method
+from compute.startup import start_tensorflow
 
 if TYPE_CHECKING:
     from compute.attacks.lockstep import Evaluate
@@ -64,6 +65,7 @@ def load(
     weights: str | None = None,
 ) -> Network:
     """The network of a model file (and its weights file), for images [h, w, c] of so many classes, or any."""
+    start_tensorflow()
     return Network(load_classifier(file, shape, classes, weights))
 
 

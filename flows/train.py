@@ -13,6 +13,7 @@ import numpy as np
 
 from compute.classifier import build_table2, file_sha256
 from compute.datasets import load_dataset
+from compute.startup import start_tensorflow
 from compute.training import EpochResult, Recipe, predict_labels, train, trainable_twin
 from flows.errors import UserError
 from flows.progress import track
@@ -26,11 +27,12 @@ def train_classifier(dataset: str, path: str | None, output: str, recipe: Recipe
     Checkpoints stand in `<output>.checkpoint/` until training ends: the same call goes on from the
     last whole epoch.
     """
-    import keras
-
     target = Path(output)
     if target.suffix != ".keras":
         raise UserError(f"output {output!r} must end in .keras")
+    start_tensorflow()
+    import keras
+
     fitted = load_dataset(dataset, path, "train")
     keras.utils.set_random_seed(recipe.seed)
     model = build_table2(fitted.pixels.shape[1:], len(fitted.classes))

@@ -1,0 +1,33 @@
+"""TensorFlow's start, without the notices that it writes past every log level."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def start_tensorflow() -> None:
+    """Import TensorFlow and let it look at the machine; its notices about kernels are not shown."""
+    if "tensorflow" in sys.modules:
+        return
+    with _standard_error_closed():
+        import tensorflow as tf
+
+        tf.zeros(1)
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    """Drop what is written to file descriptor 2, by whatever library."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

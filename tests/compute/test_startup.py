@@ -1,0 +1,35 @@
+"""How TensorFlow starts."""
+
+import os
+import subprocess
+import sys
+
+CODE = """
+import sys
+from compute.startup import start_tensorflow
+start_tensorflow()
+import tensorflow as tf
+tf.nn.conv2d(tf.ones((1, 4, 4, 1)), tf.ones((3, 3, 1, 1)), 1, "SAME")
+print("said", file=sys.stderr)
+"""
+
+
+def run(**environment: str) -> tuple[str, str]:
+    """Standard output and error of the code in a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    code = CODE + "import os; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip(), done.stderr
+
+
+def test_onednn_is_on_without_a_notice_and_what_comes_later_is_heard() -> None:
+    switch, errors = run(TF_CPP_MIN_LOG_LEVEL="2")
+    assert switch == "1"
+    assert "oneDNN" not in errors
+    assert errors.splitlines()[-1] == "said"
+
+
+def test_whoever_switches_it_off_is_obeyed() -> None:
+    assert run(TF_ENABLE_ONEDNN_OPTS="0")[0] == "0"
