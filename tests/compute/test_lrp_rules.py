@@ -1,6 +1,7 @@
 """Every rule and layer of both conventions against its slow twin."""
 
 from dataclasses import replace
+from functools import cache
 
 import keras
 import numpy as np
@@ -86,6 +87,12 @@ def compare(
         assert np.abs(maps[method.id]).max() > 0, method.id
 
 
+@cache
+def network_of(name: str) -> keras.Model:
+    """A network, made once: nothing here changes it."""
+    return (NETWORKS | GRAPHS)[name]()
+
+
 def with_box(network: str, methods: list[Method]) -> list[Method]:
     """The methods, and a composite with the box rule where a network's first layer sees the image."""
     sees_image = network not in ("ties_in_pooling", "averaged", "activations")
@@ -94,7 +101,7 @@ def with_box(network: str, methods: list[Method]) -> list[Method]:
 
 @pytest.mark.parametrize(("network", "convention"), CASES)
 def test_every_rule_equals_its_slow_twin(network: str, convention: str) -> None:
-    model = (NETWORKS | GRAPHS)[network]()
+    model = network_of(network)
     methods = with_box(network, CANONICAL) if convention == "canonical" else PUBLISHED
     compare(model, methods, images_for(model), np.array([0, 2]), nonnegative=True)
 
@@ -108,7 +115,7 @@ def test_every_rule_equals_its_slow_twin(network: str, convention: str) -> None:
     ],
 )
 def test_negative_image_values(network: str, convention: str) -> None:
-    model = (NETWORKS | GRAPHS)[network]()
+    model = network_of(network)
     methods = CANONICAL if convention == "canonical" else PUBLISHED
     compare(model, methods, images_for(model) - 0.5, np.array([1, 1]), nonnegative=False)
 
@@ -121,7 +128,7 @@ def test_box_of_other_bounds() -> None:
 
 @pytest.mark.parametrize("network", ["ties_in_pooling", "averaged", "activations"])
 def test_box_refuses_a_first_layer_that_does_not_see_the_image(network: str) -> None:
-    model = (NETWORKS | GRAPHS)[network]()
+    model = network_of(network)
     with pytest.raises(UnsupportedLayer, match="box rule is for values of the image"):
         explain(model, [parse_method(BOX)], images_for(model), np.array([0, 0]))
 
@@ -129,7 +136,7 @@ def test_box_refuses_a_first_layer_that_does_not_see_the_image(network: str) -> 
 @pytest.mark.parametrize("network", NETWORKS | GRAPHS)
 def test_the_twin_computes_the_logits_of_the_model(network: str) -> None:
     """So that the twin reads what Keras means, and not what the engine reads."""
-    model = (NETWORKS | GRAPHS)[network]()
+    model = network_of(network)
     twin, images = Twin(model), images_for(model)
     for convention in ("canonical", "published"):
         logits = np.array([twin.values(convention, image)[-1] for image in images])
