@@ -111,7 +111,7 @@ def test_imported_rows_are_those_of_the_attack_that_made_them(imported, finished
     assert len(failed) == 1
     assert failed[0]["l2"] == 0
     assert np.argmax(failed[0]["logits"]) == failed[0]["label"]
-    theirs = theirs.filter(pc.equal(theirs["status"], "success"))
+    theirs = theirs.filter(pc.field("status") == "success")
     assert theirs.num_rows == ours.num_rows == 18
     for name in theirs.column_names:
         if pa.types.is_floating(theirs[name].type) or pa.types.is_list(theirs[name].type):

@@ -7,7 +7,7 @@ is no dependency of the tests: the files stand here as it (2.21) wrote them.
 from pathlib import Path
 
 import numpy as np
-from tf_keras import Input, Model, Sequential, layers, utils
+from tf_keras import Input, Model, Sequential, layers, utils  # pyright: ignore[reportMissingImports]
 
 FOLDER = Path(__file__).parent
 
@@ -70,7 +70,7 @@ def main() -> None:
         answers[model.name] = model.predict(images)
         print(model.name, answers[model.name].round(3))
     model.save(FOLDER / "branches-whole.h5", include_optimizer=False)
-    np.savez(FOLDER / "answers.npz", **answers)
+    np.savez(FOLDER / "answers.npz", allow_pickle=False, **answers)
 
 
 if __name__ == "__main__":
