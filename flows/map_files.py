@@ -146,7 +146,7 @@ def _flat(path: Path, relevance: np.ndarray, shape: tuple[int, int, int]) -> np.
     """The maps as [n, components], without copying them."""
     height, width, channels = shape
     components = height * width * channels
-    if not len(relevance):
+    if relevance.shape[:1] == (0,):
         raise UserError(f"{path}: there is no map in it")
     if relevance.dtype.kind != "f":
         raise UserError(f"{path}: relevance must be of float16, float32 or float64, not {relevance.dtype}")

@@ -406,6 +406,10 @@ BAD = {
         lambda folder, m: write_npz(folder, {k: v[:0] for k, v in m.items()}),
         "there is no map in it",
     ),
+    "a single number": (
+        only(relevance=lambda m: m["relevance"][0, 0, 0, 0], image_id=lambda m: m["image_id"]),
+        r"must be \[n, 3072\] or \[n, 32, 32, 3\], not \[\]",
+    ),
     "unknown image": (
         changed(image_id=at(3, 20)),
         r"1 map of an image that is not in cifar10-samples, whose ids are 0 to 19: image 20 with",
