@@ -109,19 +109,39 @@ def _of_node(graph: LayerGraph, index: int, node: Node, method: Method) -> Passi
         raise UnsupportedLayer(node.name, node.kind, node.reason, method.id)
     if not isinstance(node, Convolution | Dense | Diagonal | BatchNorm):
         return WITHOUT_PARAMETERS[type(node)]
+    rule = _rule_of(graph, index, method)
+    moved = [graph.nodes[other] for other in graph.before(index)]
+    moved = [other for other in moved if not isinstance(other, Reshape | ZeroPad)]
+    if rule.kind == "box" and moved:
+        reason = f"the box rule is for values of the image, which '{moved[0].name}' changes before it"
+        raise UnsupportedLayer(node.name, type(node).__name__, reason, method.id)
+    relu = graph.relu_behind(index)
+    return linear_by(rule, method, relu is not None and _zero_gets_none(graph, relu, method))
+
+
+def _rule_of(graph: LayerGraph, index: int, method: Method) -> Rule:
+    """The rule of a linear node by its position; a diagonal one has that of the convolutions."""
+    node = graph.nodes[index]
     before = [graph.nodes[other] for other in graph.before(index)]
     is_first = not any(isinstance(other, Convolution | Dense) for other in before)
     rule = method.dense if isinstance(node, Dense) else method.convolution
     if is_first and not isinstance(node, Diagonal):
         rule = method.first
-        moved = [other for other in before if not isinstance(other, Reshape | ZeroPad)]
-        if rule is not None and rule.kind == "box" and moved:
-            reason = f"the box rule is for values of the image, which '{moved[0].name}' changes before it"
-            raise UnsupportedLayer(node.name, type(node).__name__, reason, method.id)
     assert rule is not None
-    return linear_by(rule, method, graph.relu_behind(index) is not None and _follows_inputs(method))
+    return rule
 
 
-def _follows_inputs(method: Method) -> bool:
-    """Whether every rule above the first layers gives an input of zero no relevance."""
-    return not any(rule and rule.kind in ("w2", "flat") for rule in (method.dense, method.convolution))
+def _zero_gets_none(graph: LayerGraph, index: int, method: Method) -> bool:
+    """Whether values of zero that node `index` gives get no relevance from any node that reads them."""
+
+    def none_from(reader: int) -> bool:
+        node = graph.nodes[reader]
+        if isinstance(node, Convolution | Dense | Diagonal):
+            return _rule_of(graph, reader, method).kind not in ("w2", "flat", "box")
+        if isinstance(node, AveragePool | Add):
+            return True
+        if isinstance(node, Activation) and np.any(node.function(tf.zeros(1))):
+            return False
+        return _zero_gets_none(graph, reader, method)
+
+    return all(none_from(reader) for reader in graph.consumers(index))

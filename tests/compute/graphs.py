@@ -138,10 +138,20 @@ def nested() -> keras.Model:
     return functional(30, build, shape=(4, 4, 2))
 
 
+def preactivated() -> keras.Sequential:
+    """BatchNorm and ReLU before the first convolution, and an activation of a ReLU that is not 0 at 0."""
+    return seeded(
+        31, layers.BatchNormalization(), layers.ReLU(), layers.Conv2D(3, 3, padding="same"), layers.ReLU(),
+        layers.Activation("sigmoid"), layers.Conv2D(2, 2), layers.BatchNormalization(), layers.ReLU(),
+        layers.ReLU(negative_slope=0.1, threshold=0.2), layers.Flatten(), layers.Dense(4, activation="relu"),
+        layers.Activation("softplus"), layers.Dense(3),
+    )  # fmt: skip
+
+
 GRAPHS: dict[str, Callable[[], keras.Model]] = {
     build.__name__: build
     for build in (
         residual, concatenated, read_twice, separable, grouped, averaged, padded, activations,
-        along_the_last_axis, nested,
+        along_the_last_axis, nested, preactivated,
     )
 }  # fmt: skip

@@ -13,12 +13,12 @@ from keras import layers
 from tests.compute.networks import randomise
 
 CHAINED = ("convolution", "depthwise", "separable", "max")
-BRANCHED = (*CHAINED, "residual", "concatenate", "average", "pad")
+BRANCHED = (*CHAINED, "residual", "concatenate", "average", "pad", "activation")
 
 
 @dataclass(frozen=True)
 class Block:
-    """A few layers. batchnorm: stands nowhere, before or behind the convolution."""
+    """A few layers. batchnorm: stands nowhere, before (with a ReLU) or behind the convolution."""
 
     kind: str
     channels: int
@@ -38,6 +38,8 @@ class Block:
             return pool(self.kernel, self.stride, self.padding if fits else "same")(x)
         if self.kind == "pad":
             return layers.ZeroPadding2D(((1, 0), (self.kernel - 1, 1)))(x)
+        if self.kind == "activation":
+            return self.activated(x)
         if self.kind == "concatenate":
             return layers.Concatenate()([self.convolved(x, "same"), x, self.convolved(x, "same")])
         if self.kind == "residual":
@@ -58,8 +60,10 @@ class Block:
             "padding": padding,
             "use_bias": self.bias,
         }
-        if self.batchnorm == "before":
+        if self.batchnorm.startswith("before"):
             x = layers.BatchNormalization()(x)
+        if self.batchnorm == "before with relu":
+            x = layers.ReLU()(x)
         if self.kind == "depthwise":
             x = layers.DepthwiseConv2D(depth_multiplier=self.groups, **places)(x)
         elif self.kind == "separable":
@@ -112,8 +116,8 @@ class Plan:
 
 def plans(
     kinds: tuple[str, ...] = BRANCHED,
-    activations: tuple[str, ...] = ("relu", "linear", "leaky_relu"),
-    batchnorm: tuple[str, ...] = ("", "behind", "before"),
+    activations: tuple[str, ...] = ("relu", "linear", "leaky_relu", "softplus"),
+    batchnorm: tuple[str, ...] = ("", "behind", "before", "before with relu"),
     heads: tuple[str, ...] = ("flatten", "average", "max"),
 ) -> st.SearchStrategy[Plan]:
     """Plans of one to four blocks."""

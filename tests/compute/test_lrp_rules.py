@@ -95,7 +95,7 @@ def network_of(name: str) -> keras.Model:
 
 def with_box(network: str, methods: list[Method]) -> list[Method]:
     """The methods, and a composite with the box rule where a network's first layer sees the image."""
-    sees_image = network not in ("ties_in_pooling", "averaged", "activations")
+    sees_image = network not in ("ties_in_pooling", "averaged", "activations", "preactivated")
     return [*methods, parse_method(BOX)] if sees_image else methods
 
 

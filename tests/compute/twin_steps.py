@@ -263,7 +263,9 @@ FUNCTIONS: dict[str, Callable[[float], float]] = {
 }
 
 ACTIVATION_LAYERS: dict[str, Callable[[Any], Callable[[float, int], float]]] = {
-    "ReLU": lambda layer: _each(FUNCTIONS["relu"]),
+    "ReLU": lambda layer: _each(
+        lambda x: x if x > layer.threshold else layer.negative_slope * (x - layer.threshold)
+    ),
     "LeakyReLU": lambda layer: _each(lambda x: x if x > 0 else layer.negative_slope * x),
     "ELU": lambda layer: _each(lambda x: x if x > 0 else layer.alpha * (math.exp(x) - 1)),
     "PReLU": lambda layer: (lambda alpha: lambda x, i: x if x > 0 else float(alpha[i]) * x)(
