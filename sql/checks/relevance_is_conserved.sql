@@ -1,8 +1,8 @@
 -- A map of LRP and what was absorbed on the way to it make up the start logit, to the rounding of float32.
 --
 -- Terms of either sign cancel, near-singular rules by factors of thousands, and each is rounded: the gap is
--- compared with the largest of start, sum and absorbed parts, and with the sum of all |relevance|. Over 63,700
--- maps of the paper's released examples and eleven rules no gap was above a 14th of this bound; an absorbed
+-- compared with the largest of start, sum and absorbed parts, and with the sum of all |relevance|. No gap of
+-- 63,700 maps of the paper's released examples, by eleven rules, was above a 14th of this bound; an absorbed
 -- part that is left out goes beyond it in most maps where it is a thousandth of the start.
 with
 
