@@ -77,8 +77,8 @@ def import_maps(
         Path,
         typer.Argument(
             help="Maps as .parquet (columns image_id, relevance as list of floats; target for adversarial "
-            "examples; explained_class, start), as .npz of the same names, or as .npy [n, components] or "
-            "[n, height, width, channels]."
+            "examples; explained_class, start), as .npz of the same names, or as .npy of shape "
+            "(n, components) or (n, height, width, channels)."
         ),
     ],
     method: Annotated[str, typer.Option(help="imported-NAME, as the study lists it among its methods.")],
@@ -88,15 +88,20 @@ def import_maps(
     subject: Annotated[
         str, typer.Option(help="Whose maps: original, or an attack of the study.")
     ] = "original",
-    image_ids: Annotated[Path | None, typer.Option(help="Beside a .npy file: image ids [n].")] = None,
-    targets: Annotated[Path | None, typer.Option(help="Beside a .npy file: targets [n].")] = None,
-    classes: Annotated[Path | None, typer.Option(help="Beside a .npy file: classes explained [n].")] = None,
+    image_ids: Annotated[Path | None, typer.Option(help="Beside a .npy file: image ids, as .npy.")] = None,
+    targets: Annotated[Path | None, typer.Option(help="Beside a .npy file: targets, as .npy.")] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Beside a .npy file: classes explained, as .npy.")
+    ] = None,
     note: Annotated[str | None, typer.Option(help="What the maps are, kept in the table methods.")] = None,
 ) -> None:
     """Bring relevance maps that were computed elsewhere into a lake, as a method of a study.
 
-    Originals are explained for their label, adversarial examples for their target. Maps are checked, then
-    scaled and ranked as our own. All maps of a target within a thousand image ids come in one file.
+    Originals are explained for their label, adversarial examples for their target.
+
+    Maps are checked, then scaled and ranked as our own.
+
+    All maps of a target within a thousand image ids come in one file.
     """
     from flows.import_maps import import_maps as bring
     from flows.plan import opened
