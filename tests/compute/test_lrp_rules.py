@@ -173,6 +173,18 @@ def test_layers_of_zeros_give_maps_of_zeros() -> None:
         np.testing.assert_allclose(total, start, rtol=1e-12, err_msg=method.id)
 
 
+def test_the_sign_of_zero_is_plus() -> None:
+    """z = x - x = 0 with relevance: R = x w R / (0 + e), where the flat rule shares a logit of 1 among two."""
+    model = seeded(1, layers.Conv2D(1, 1, use_bias=False), layers.Flatten(), layers.Dense(2), shape=(1, 2, 2))
+    model.layers[0].set_weights([np.array([[[[1.0], [-1.0]]]])])
+    model.layers[2].bias.assign([1.0, 0.5])
+    method = parse_method("lrp-flat-epsilon-0.1-epsilon-0.1")
+    maps, absorbed, start = explain(model, [method], np.full((1, 1, 2, 2), 0.5), np.array([0]))
+    np.testing.assert_allclose(maps[method.id], [[2.5, -2.5, 2.5, -2.5]], rtol=1e-12)
+    np.testing.assert_allclose(absorbed[method.id], [[0], [1], [0]], atol=1e-12)
+    assert start[0] == 1
+
+
 def test_four_terms_matter_for_negative_inputs() -> None:
     """Taking two terms where inputs can be negative gives another map: the flag is not idle."""
     model = inputs_of_either_sign()
