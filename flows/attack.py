@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,9 +38,19 @@ def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
         lake.write_entity(ATTACKS, {"attack": attack.id, **attack.parameters.as_row()})
         if isinstance(attack.parameters, Imported):
             pairing = plan.pairing(attack)
-            lake.write_entity(IMPORTS, pairing.as_row(study.dataset.id, study.model.id, attack.id))
+            _record(lake, pairing.as_row(study.dataset.id, study.model.id, attack.id))
             console.print(f"{attack.id}: {pairing.sentence()}", highlight=False, soft_wrap=True)
     return missing
+
+
+def _record(lake: Lake, row: dict[str, Any]) -> None:
+    """Write the row of an import, once: files that are no examples may come and go beside these."""
+    path = f"{IMPORTS.name}/{row['import_id']}.parquet"
+    if (
+        not lake.exists(path)
+        or lake.read(path, ["fingerprint"])["fingerprint"][0].as_py() != row["fingerprint"]
+    ):
+        lake.write_entity(IMPORTS, row)
 
 
 def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
@@ -47,6 +58,8 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
     plan, attack = Plan(study, lake), study.attack(attack_id)
     chosen = plan.chosen()
     wanted = [p for p in plan.adversarials(attack, shard, chosen) if not lake.find(p)]
+    if not wanted:
+        return
     if isinstance(attack.parameters, Imported):
         _import(plan, attack, shard, wanted)
     else:

@@ -132,15 +132,21 @@ def _method(id: str) -> Method:
 
 
 def _open(path: Path) -> Image.Image:
-    """The image, turned as its camera says."""
+    """The image, turned as its camera says, on white where it is transparent."""
     if not path.is_file():
         raise UserError(f"there is no image file {path}")
     try:
         with Image.open(path) as file:
             file.load()
-            return ImageOps.exif_transpose(file)
+            picture = ImageOps.exif_transpose(file)
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not a readable image ({error}): give a PNG or JPEG file") from None
+    if picture.mode.startswith(("I", "F")):
+        raise UserError(f"{path} has more than 8 bits a value: save it as 8-bit grey or RGB")
+    if picture.has_transparency_data:
+        behind = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(behind, picture.convert("RGBA"))
+    return picture
 
 
 def _fitted(picture: Image.Image, width: int, height: int, mode: str) -> np.ndarray:

@@ -36,8 +36,12 @@ def explain(
     limit: LimitOption = None,
     image: Annotated[Path | None, OneImage(help="A PNG or JPEG file: explain it alone.")] = None,
     model: Annotated[
-        str, OneImage(help="A .keras file, a Keras 2 .json (its .h5 beside it) or .h5, or shipped.")
-    ] = "shipped",
+        str | None,
+        OneImage(
+            help="A .keras file, a Keras 2 .json (its .h5 beside it) or .h5, or shipped.",
+            show_default="shipped",
+        ),
+    ] = None,
     weights: Annotated[
         str | None, OneImage(help="The .h5 of a Keras 2 .json, where it is not beside it.")
     ] = None,
@@ -55,21 +59,24 @@ def explain(
 ) -> None:
     """Make the relevance maps of a study, or of one image: a table, a picture, and the maps themselves."""
     if image is None:
-        given = {"--method": method, "--class": class_, "--output": output}
+        given = {"--model": model, "--weights": weights}
+        given |= {"--method": method, "--class": class_, "--output": output}
         if named := [name for name, value in given.items() if value]:
             raise UserError(f"{', '.join(named)} goes with --image: a study's file says what is made")
         return run_step("explain", study or "demo", lake, limit)
     if study is not None:
         raise UserError(f"give a study ({study}) or --image, not both")
+    prefix = output or f"{image.stem}-maps"
+    Path(prefix).parent.mkdir(parents=True, exist_ok=True)
     from compute.methods import PAPER_RULES
     from flows import first_try
 
     with Console(stderr=True).status(f"explaining {image}"):
-        result = first_try.explain_image(image, model, weights, method or PAPER_RULES, class_)
+        result = first_try.explain_image(image, model or "shipped", weights, method or PAPER_RULES, class_)
     for sentence in first_try.sentences(result):
         print(sentence)
     Console().print(first_try.table(result))
-    print("saved:", *first_try.save(result, output or f"{image.stem}-maps"))
+    print("saved:", *first_try.save(result, prefix))
 
 
 def import_maps(

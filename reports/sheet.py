@@ -22,6 +22,10 @@ NO_MAP = (128, 128, 128)
 """In place of a map that is not finite: even grey, a colour that the palette does not have."""
 
 
+LEGEND = 520
+"""Pixels that the legend needs."""
+
+
 def contact_sheet(
     photo: NDArray[np.floating], caption: Sequence[str], maps: Sequence[tuple[str, NDArray[np.floating]]]
 ) -> Image.Image:
@@ -38,9 +42,8 @@ def contact_sheet(
     lines = max(len(text) for text, _ in pictures)
     step_x, step_y = width * factor + GAP, height * factor + lines * LINE + GAP
     across = min(ACROSS, len(pictures))
-    sheet = Image.new(
-        "RGB", (across * step_x + GAP, -(-len(pictures) // across) * step_y + 3 * LINE), "white"
-    )
+    size = max(across * step_x + GAP, LEGEND), -(-len(pictures) // across) * step_y + 3 * LINE
+    sheet = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
     for place, (text, picture) in enumerate(pictures):
         x, y = GAP + place % across * step_x, GAP + place // across * step_y

@@ -93,6 +93,10 @@ def write_picture(folder):
     Image.new("RGB", (4, 4)).save(folder / "a.png")
 
 
+def write_deep(folder):
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(folder / "a.png")
+
+
 def write_five_channels(folder):
     write_picture(folder)
     layers = keras.layers
@@ -110,6 +114,8 @@ def write_two_heads(folder):
     [
         (None, ["--image", "gone.png"], "there is no image file gone.png"),
         (write_text, ["--image", "a.png"], r"a.png is not a readable image .*give a PNG or JPEG"),
+        (write_deep, ["--image", "a.png"], "a.png has more than 8 bits a value: save it as 8-bit"),
+        (None, ["demo", "--model", "net.keras"], "--model goes with --image"),
         (write_picture, ["--image", "a.png", "--class", "lion"], "classes are 0 to 9, or one of airplane, "),
         (write_picture, ["--image", "a.png", "--class", "10"], "classes are 0 to 9"),
         (write_picture, ["--image", "a.png", "--method", "lrp-zero"], "unknown method 'lrp-zero'"),
@@ -128,3 +134,14 @@ def test_what_cannot_be_explained_is_one_message(typed, tmp_path, prepare, words
     assert code == 2
     assert re.search(said, " ".join(err.split()))
     assert "Traceback" not in err
+
+
+def test_what_is_transparent_is_white(typed, tmp_path, samples):
+    hidden = np.dstack([samples.pixels[0], np.zeros((32, 32), np.uint8)])
+    Image.fromarray(hidden).save(tmp_path / "hidden.png")
+    code, _, _ = typed("explain", "--image", "hidden.png", "--method", "gradient", "--output", "new/seen")
+    assert code == 0
+    with np.load(tmp_path / "new" / "seen.npz") as saved:
+        assert (saved["image"] == 1).all()
+    sheet = np.asarray(Image.open(tmp_path / "new" / "seen.png").convert("L"))
+    assert (sheet[:, -1] == 255).all()  # the legend ends before the border

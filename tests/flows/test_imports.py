@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from compute.attacks.imported import find_examples
+from flows.attack import missing_shards
 from flows.errors import LakeMismatch, UserError
 from flows.imports import Artefacts, import_artefacts
 from flows.lake import Lake
@@ -282,3 +283,16 @@ def test_estimates_before_anything_is_there(imported, release):
     assert most.pairs["theirs"] == (len(set(examples.target[inside].tolist())), inside.sum())
     few = most_pairs(study.model_copy(update={"limit": 1}), 20, 10)
     assert (few.images, few.pairs["theirs"][1]) == (1, (examples.image_id == examples.image_id.min()).sum())
+
+
+def test_a_file_that_is_no_example_may_come_later(copied, release, tmp_path):
+    folder = shutil.copytree(release[0], tmp_path / "more")
+    text = copied[1].read_text().replace(str(release[0]), str(folder))
+    copied[1].write_text(text)
+    (folder / "stray.png").write_bytes(b"")
+    assert missing_shards(load_study(str(copied[1])), Lake(str(copied[0]))) == []
+    example = next((folder / "Test").rglob("img_0_t*.png"))
+    example.write_bytes(b"\x89PNG")
+    find_examples.cache_clear()
+    with pytest.raises(LakeMismatch):
+        missing_shards(load_study(str(copied[1])), Lake(str(copied[0])))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reports.sheet import ACROSS, GAP, LINE, NO_MAP, TILE, contact_sheet
+from reports.sheet import ACROSS, GAP, LEGEND, LINE, NO_MAP, TILE, contact_sheet
 
 
 def tile(sheet, place, lines=1, side=TILE):
@@ -37,7 +37,7 @@ def test_tiles_stand_in_rows(count):
     photo = np.full((4, 4, 1), 0.5)
     sheet = contact_sheet(photo, ["x"], [(f"m{i}", np.full((4, 4, 1), 1.0)) for i in range(count)])
     rows, across = -(-(count + 1) // ACROSS), min(ACROSS, count + 1)
-    assert sheet.width == GAP + across * (TILE + GAP)
+    assert sheet.width == max(GAP + across * (TILE + GAP), LEGEND)
     assert rows * (TILE + GAP) < sheet.height < rows * (TILE + GAP + LINE) + 4 * LINE
     assert tile(sheet, count)[0] == tile(sheet, 1)[0] != (255, 255, 255)
 
