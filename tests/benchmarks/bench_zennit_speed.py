@@ -110,8 +110,8 @@ def show_limit(model: keras.Model, seconds: float) -> None:
         times.append(time.perf_counter() - start)
     limit = 2 * 2048**3 / min(times) / 1e9
     print(
-        f"{operations / 1e6:.0f} million operations an image: ours {operations / seconds / 1e9:.0f} billion a "
-        f"second, a matrix product {limit:.0f}; at its rate 7 rules take {operations / limit / 1e6:.1f} ms"
+        f"{operations / 1e6:.0f} million operations an image: ours {operations / seconds / 1e9:.0f} billion "
+        f"a second, a matrix product {limit:.0f}; at its rate 7 rules take {operations / limit / 1e6:.1f} ms"
     )
 
 
