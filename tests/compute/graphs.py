@@ -60,7 +60,7 @@ def read_twice() -> keras.Model:
 
     def build(image: Any) -> Any:
         x = layers.Conv2D(2, 3, padding="same")(image)
-        x = keras.ops.add(layers.BatchNormalization()(x), layers.ReLU()(x))
+        x = keras.ops.add(layers.ReLU()(x), layers.BatchNormalization()(x))
         x = layers.BatchNormalization()(layers.ReLU()(x))
         sides = [layers.Conv2D(2, 1)(x), layers.LeakyReLU()(x)]
         return keras.ops.concatenate([layers.GlobalMaxPooling2D()(side) for side in sides], axis=-1)

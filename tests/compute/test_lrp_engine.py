@@ -6,10 +6,10 @@ import tensorflow as tf
 from keras import layers
 
 from compute.classifier import build_table2
-from compute.graph.folding import fold_batchnorm
-from compute.graph.reader import read_model
-from compute.graph.operators import forward
 from compute.explainer import Explainer
+from compute.graph.folding import fold_batchnorm
+from compute.graph.operators import forward
+from compute.graph.reader import read_model
 from compute.methods import PAPER_RULES, parse_method
 from tests.compute.networks import images_for, paper_like, randomise, seeded
 

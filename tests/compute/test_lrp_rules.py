@@ -173,16 +173,25 @@ def test_layers_of_zeros_give_maps_of_zeros() -> None:
         np.testing.assert_allclose(total, start, rtol=1e-12, err_msg=method.id)
 
 
-def test_the_sign_of_zero_is_plus() -> None:
-    """z = x - x = 0 with relevance: R = x w R / (0 + e), where the flat rule shares a logit of 1 among two."""
+def test_neurons_that_are_zero_by_cancellation() -> None:
+    """z = x - x = 0, with relevance: the flat rule shares a logit of 1 among two such neurons.
+
+    Epsilon: sgn 0 = +1, R = x w R / (0 + e). LRP-0 and gamma: 0/0 = 0, and the relevance is lost.
+    """
     model = seeded(1, layers.Conv2D(1, 1, use_bias=False), layers.Flatten(), layers.Dense(2), shape=(1, 2, 2))
     model.layers[0].set_weights([np.array([[[[1.0], [-1.0]]]])])
     model.layers[2].bias.assign([1.0, 0.5])
-    method = parse_method("lrp-flat-epsilon-0.1-epsilon-0.1")
-    maps, absorbed, start = explain(model, [method], np.full((1, 1, 2, 2), 0.5), np.array([0]))
-    np.testing.assert_allclose(maps[method.id], [[2.5, -2.5, 2.5, -2.5]], rtol=1e-12)
-    np.testing.assert_allclose(absorbed[method.id], [[0], [1], [0]], atol=1e-12)
+    epsilon, *others = [
+        parse_method(f"lrp-flat-{rule}-{rule}") for rule in ("epsilon-0.1", "gamma-0.25", "0")
+    ]
+    image = np.full((1, 1, 2, 2), 0.5)
+    maps, absorbed, start = explain(model, [epsilon, *others], image, np.array([0]))
     assert start[0] == 1
+    np.testing.assert_allclose(maps[epsilon.id], [[2.5, -2.5, 2.5, -2.5]], rtol=1e-12)
+    np.testing.assert_allclose(absorbed[epsilon.id], [[0], [1], [0]], atol=1e-12)
+    for method in others:
+        assert not maps[method.id].any()
+        np.testing.assert_allclose(absorbed[method.id], [[0], [0], [1]], atol=1e-12)
 
 
 def test_four_terms_matter_for_negative_inputs() -> None:
