@@ -59,7 +59,8 @@ def test_the_images_are_the_ones_explained(network, published_maps) -> None:
 
 @pytest.mark.parametrize("rule", PAPER_RULES)
 def test_published_maps(explained, published_maps, rule: str) -> None:
-    """float64: all but equal. float32: denominators near zero in BatchNorm leave 1e-3, and few overflow."""
+    """float64: all but equal. float32: denominators near zero cost digits most where epsilon is smallest, and a
+    few maps overflow."""
     dtype, maps = explained
     expected = expected_maps(published_maps, rule, "relevance")
     finished = finish_maps(maps[f"published-{rule}"].relevance)
@@ -67,9 +68,12 @@ def test_published_maps(explained, published_maps, rule: str) -> None:
         np.testing.assert_allclose(finished.relevance, expected, rtol=0, atol=1e-8)
         np.testing.assert_allclose(finished.scale, expected_maps(published_maps, rule, "scale"), rtol=1e-6)
         return
-    assert np.count_nonzero(~finished.ok) <= 1
-    difference = np.abs(finished.relevance - expected).max(axis=1)[finished.ok]
-    assert np.median(difference) <= 5e-3
+    assert np.count_nonzero(~finished.ok) <= 3
+    median, high = (2e-3, 3e-2) if rule in ("lrp-0", "lrp-epsilon-0.0001") else (5e-4, 1e-2)
+    gap = np.linalg.norm((finished.relevance - expected)[finished.ok], axis=1)
+    gap /= np.linalg.norm(expected[finished.ok], axis=1)
+    assert np.median(gap) <= median
+    assert np.quantile(gap, 0.95) <= high
     top = np.argsort(-expected, axis=1, kind="stable")[:, :307]
     overlap = (np.take_along_axis(finished.rank, top, axis=1) < 307).mean(axis=1)[finished.ok]
     assert overlap.min() >= 0.98
