@@ -59,8 +59,7 @@ def test_the_images_are_the_ones_explained(network, published_maps) -> None:
 
 @pytest.mark.parametrize("rule", PAPER_RULES)
 def test_published_maps(explained, published_maps, rule: str) -> None:
-    """float64: all but equal. float32: denominators near zero cost digits most where epsilon is smallest, and a
-    few maps overflow."""
+    """float64: all but equal. float32: denominators near zero cost digits, and a few maps overflow."""
     dtype, maps = explained
     expected = expected_maps(published_maps, rule, "relevance")
     finished = finish_maps(maps[f"published-{rule}"].relevance)
