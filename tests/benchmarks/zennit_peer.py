@@ -71,7 +71,7 @@ def zennit_process(threads: int) -> Iterator[Zennit]:
 def write_network(path: Path, model: keras.Model, images: np.ndarray, classes: np.ndarray) -> None:
     """A network, images [n, h, w, c] and classes int64 [n] for the worker; weights in the dtype of images.
 
-    The model's layers are read here once more, apart from `compute.lrp.graph`, which is thereby tested
+    The model's layers are read here once more, apart from `compute.graph`, which is thereby tested
     too. ValueError for a layer that is not among those of the comparison.
     """
     steps, arrays = [], {}
