@@ -26,9 +26,11 @@ def run_apart(*words, **environment):
         "main()"
     )
     command = [sys.executable, "-c", script, *map(str, words)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, **environment}
     )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return done
 
 
 def test_version_and_help(typed):
