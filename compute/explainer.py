@@ -75,7 +75,7 @@ class Explainer:
                 maps |= one_pass(x, targets)
             for id, attribute in self._attributes.items():
                 maps[id] = attribute(x[: len(batch)], targets[: len(batch)])
-            yield {method.id: maps[method.id].first(len(batch)) for method in self.methods}
+            yield {method.id: maps[method.id].rows(slice(len(batch))) for method in self.methods}
 
     def explain(
         self,

@@ -28,10 +28,6 @@ class RawMaps:
     def __len__(self) -> int:
         return len(self.start)
 
-    def first(self, count: int) -> RawMaps:
-        """The first maps."""
-        return self.rows(slice(count))
-
     def rows(self, rows: slice) -> RawMaps:
         """Some of the maps, as views."""
         return RawMaps(*(getattr(self, field.name)[rows] for field in fields(self)))

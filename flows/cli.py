@@ -17,7 +17,7 @@ from rich.table import Table
 
 from flows import map_commands
 from flows.errors import UserError
-from flows.options import LakeOption, LimitOption, StudyArgument
+from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
 
 if TYPE_CHECKING:
@@ -188,9 +188,7 @@ def evaluate(
     model: Annotated[
         str, typer.Option(help="A .keras file, a Keras 2 .json (its .h5 beside it) or .h5, or shipped.")
     ] = "shipped",
-    weights: Annotated[
-        str | None, typer.Option(help="The .h5 of a Keras 2 .json, where it is not beside it.")
-    ] = None,
+    weights: WeightsOption = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 250,
 ) -> None:
@@ -223,9 +221,7 @@ def import_(
         str, typer.Option(help="Folder with files target_<t>/img_<image id>_t<t>.png anywhere below it.")
     ],
     dataset: Annotated[str, typer.Option(help="The images that they were made from: cifar10, or a folder.")],
-    weights: Annotated[
-        str | None, typer.Option(help="The .h5 of a Keras 2 .json, where it is not beside it.")
-    ] = None,
+    weights: WeightsOption = None,
     split: Annotated[str, typer.Option(help="train or test.")] = "test",
     name: Annotated[
         str, typer.Option(help="Name of study and attack; the file is <name>.toml.")

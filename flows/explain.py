@@ -74,7 +74,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
         if target.partitions:
             streams.setdefault(tuple(target.partitions), []).append(target)
     shape, classes = image_shape(study, lake), len(plan.class_names())
-    network = networks.load(study.model.file, shape, classes, study.model.weights)
+    network = networks.of_study(study, shape, classes)
     maps = sum(p.rows for targets in streams.values() for t in targets for p in t.partitions.values())
     # what waits is done before the bar ends
     with track(f"maps of {subject}, shard {shard}", maps, "maps") as advance, Background(WAITING) as beside:

@@ -14,3 +14,6 @@ LimitOption = Annotated[
     int | None,
     typer.Option(min=1, help="Only the first N correctly classified images, by image_id."),
 ]
+WeightsOption = Annotated[
+    str | None, typer.Option(help="The .h5 of a Keras 2 .json, where it is not beside it.")
+]
