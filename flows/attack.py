@@ -9,6 +9,7 @@ import numpy as np
 
 from compute.attacks import lbfgs
 from compute.attacks.imported import Imported, judge, read_pixels
+from compute.attacks.result import AttackResult
 from flows import networks
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
@@ -105,12 +106,12 @@ def _search(
         for i in np.flatnonzero(plan.attacked(attack, int(dict(p.keys)["target"] or 0), inside))
     ]
     evaluate = _network(plan).evaluator(parameters.logits)
-    results: dict[int, lbfgs.AttackResult] = {}
+    results: dict[int, AttackResult] = {}
     awaited = {partition: partition.rows for partition in wanted}
     successes = 0
     with track(f"{attack.id}, shard {shard}", len(pairs), "pairs") as advance:
 
-        def keep(index: int, result: lbfgs.AttackResult) -> None:
+        def keep(index: int, result: AttackResult) -> None:
             """A partition is written as soon as its last pair is done."""
             nonlocal successes
             results[index] = result
@@ -138,7 +139,7 @@ def _write(
     partition: Partition,
     image_id: np.ndarray,
     label: np.ndarray,
-    rows: Sequence[tuple[int, lbfgs.AttackResult]],
+    rows: Sequence[tuple[int, AttackResult]],
 ) -> None:
     places, results = [i for i, _ in rows], [result for _, result in rows]
     columns = {name: np.array([getattr(result, name) for result in results]) for name in (*MEASURED, *SPENT)}

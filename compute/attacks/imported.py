@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from compute.attacks.lbfgs import softmax
+from compute.attacks.result import softmax
 
 NUMERICS_VERSION = 1
 """Raised when a change of this module changes results."""

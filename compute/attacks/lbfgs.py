@@ -13,18 +13,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
 from compute.attacks.lockstep import Evaluate, Evaluation, Search, run_in_lockstep
+from compute.attacks.result import AttackResult, Distance, Logits, Quantise, measured, quantised, softmax
 
 NUMERICS_VERSION = 1
 """Raised when a change of this module changes results."""
-
-Distance = Literal["mse", "mae"]
-Logits = Literal["true", "softmax"]
-Quantise = Literal["none", "round", "floor"]
 
 
 @dataclass(frozen=True)
@@ -70,25 +67,6 @@ class LBFGS:
         return {"algorithm": "lbfgs", "targeted": True, "version": NUMERICS_VERSION, **asdict(self)}
 
 
-@dataclass(frozen=True)
-class AttackResult:
-    """One attacked pair; `status` is success, failed or already_target."""
-
-    status: str
-    pixels: np.ndarray
-    """float32 [n], the delivered image in [0, 1]: the best attempt where it failed"""
-    logits: np.ndarray
-    """float32 [k] at that image"""
-    target_probability: float
-    l1: float
-    l2: float
-    linf: float
-    c: float
-    iterations: int
-    gradient_calls: int
-    forward_calls: int
-
-
 def attack(
     evaluate: Evaluate,
     images: np.ndarray,
@@ -106,20 +84,6 @@ def attack(
         for image, target in zip(images, targets, strict=True)
     )
     return run_in_lockstep(searches, evaluate, images.shape[1:], batch_size, on_result)
-
-
-def quantised(image: np.ndarray, how: str) -> np.ndarray:
-    """The image as delivered, float32: unchanged, or on the levels k / 255."""
-    image = image.astype(np.float32)
-    if how == "none":
-        return image
-    return (np.rint if how == "round" else np.floor)(image * np.float32(255)) / np.float32(255)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities float64 of logits [k]."""
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    return powers / powers.sum()
 
 
 @dataclass
@@ -311,16 +275,13 @@ class _PairSearch:
         chosen = self.best or self.attempt
         assert chosen is not None
         _, delivered, logits, c = chosen
-        pixels = delivered.reshape(-1)
-        change = pixels - self.original
-        return AttackResult(
-            status=status,
-            pixels=pixels,
-            logits=logits,
-            target_probability=float(softmax(logits)[self.target]),
-            l1=float(np.abs(change).sum()),
-            l2=float(np.linalg.norm(change)),
-            linf=float(np.abs(change).max()),
+        return measured(
+            self.original,
+            delivered,
+            logits,
+            self.target,
+            status,
+            "budget spent" if status == "failed" else None,
             c=c,
             iterations=self.iterations,
             gradient_calls=self.gradient_calls,

@@ -6,8 +6,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from compute.attacks.lbfgs import LBFGS, attack, quantised, softmax
+from compute.attacks.lbfgs import LBFGS, attack
 from compute.attacks.objective import cross_entropy_evaluator
+from compute.attacks.result import quantised, softmax
 from compute.classifier import load_classifier
 from compute.datasets import load_dataset
 from compute.graph.operators import logits_function

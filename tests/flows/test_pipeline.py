@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from compute.attacks.lbfgs import softmax
+from compute.attacks.result import softmax
 from compute.datasets import load_dataset
 from compute.ranking import finish_maps
 from flows import networks
