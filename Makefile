@@ -21,9 +21,9 @@ lint: .venv/ready-dev
 	$(BIN)/lint-imports
 	$(BIN)/sqlfluff lint sql
 
-# Without .venv-zennit the comparisons with zennit say so and are skipped.
+# Without .venv-zennit or .venv-foolbox24 the comparisons with these peers say so and are skipped.
 bench: .venv/ready-dev
-	-@$(MAKE) --no-print-directory .venv-zennit/ready
+	-@$(MAKE) --no-print-directory --keep-going .venv-zennit/ready .venv-foolbox24/ready
 	@failed=; for file in tests/benchmarks/bench_*.py; do \
 	  echo "== $$file"; $(BIN)/python -m tests.benchmarks.$$(basename $$file .py) || failed="$$failed $$file"; done; \
 	  test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
@@ -46,5 +46,11 @@ bench: .venv/ready-dev
 	.venv-zennit/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-zennit.txt
 	touch $@
 
+# Foolbox 2 has the package name of Foolbox 3.
+.venv-foolbox24/ready: requirements-foolbox24.txt
+	test -x .venv-foolbox24/bin/python || $(PYTHON) -m venv .venv-foolbox24
+	.venv-foolbox24/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-foolbox24.txt
+	touch $@
+
 clean:
-	rm -rf .venv .venv-zennit $(LAKE)
+	rm -rf .venv .venv-zennit .venv-foolbox24 $(LAKE)
