@@ -7,21 +7,44 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 console = Console(stderr=True)
 logger = logging.getLogger("relevance_lake")
 _display: Progress | None = None
+
+SECONDS_A_LINE = 30.0
+"""Time between the lines of unfinished work, where there is no terminal."""
+
+
+class TimeLeft(ProgressColumn):
+    """Time left at the mean rate so far: rich's own estimate forgets what was done 30 seconds ago."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        if task.elapsed is None or task.total is None:
+            return Text("")
+        return Text(time_left(int(task.completed), int(task.total), task.elapsed), style="progress.remaining")
+
+
+def time_left(done: int, total: int, seconds: float) -> str:
+    """`0:01:30 left` after so many seconds; empty at the start and at the end."""
+    if not 0 < done < total:
+        return ""
+    return f"{timedelta(seconds=round(seconds / done * (total - done)))} left"
 
 
 @contextmanager
@@ -35,7 +58,7 @@ def progress_display() -> Iterator[None]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}  {task.fields[note]}"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TimeLeft(),
     )
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as display:
         _display = display
@@ -49,21 +72,41 @@ def progress_display() -> Iterator[None]:
 def track(description: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
     """A bar of `total` units; yields `advance(steps=1, note="")`.
 
-    Without a terminal one line is written at the end.
+    Without a terminal a line is written now and then, and one at the end.
     """
-    display, started, notes = _display, time.monotonic(), [""]
+    display, started = _display, time.monotonic()
     task = display.add_task(description, total=total, unit=unit, note="") if display else None
+    done, noted, said = 0, "", started
 
     def advance(steps: int = 1, note: str = "") -> None:
-        notes[0] = note
+        nonlocal done, noted, said
+        done, noted, now = done + steps, note, time.monotonic()
+        rate = _rate(done, unit, now - started)
         if display and task is not None:
-            display.update(task, advance=steps, note=note)
+            display.update(task, advance=steps, note=_joined(rate, note))
+        if now - said >= SECONDS_A_LINE and done < total:
+            said = now
+            left = time_left(done, total, now - started)
+            _say(display, f"{description}: {_joined(f'{done} of {total} {unit}', rate, note, left)}")
 
     yield advance
     seconds = time.monotonic() - started
-    if display is None or display.disable:
-        line = f"{description}: {total} {unit} in {seconds:.1f} s {notes[0]}".rstrip()
-        if display is None:
-            logger.info(line)
-        else:
-            console.print(line, highlight=False)
+    rate = _rate(total, unit, seconds)
+    _say(display, f"{description}: {_joined(f'{total} {unit} in {seconds:.1f} s', rate, noted)}")
+
+
+def _rate(done: int, unit: str, seconds: float) -> str:
+    """`12 pairs/s`."""
+    return f"{done / seconds:.3g} {unit}/s" if done and seconds > 0 else ""
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)
+
+
+def _say(display: Progress | None, line: str) -> None:
+    """Write a line where no bar is shown."""
+    if display is None:
+        logger.info(line)
+    elif display.disable:
+        console.print(line, highlight=False)
