@@ -104,8 +104,9 @@ def load_classifier(
 ) -> keras.Model:
     """A Keras 3 model from the files that `model_files` names; no code from a file is run.
 
-    Raises ModelError where a file is missing or unreadable, or where the model does not take
-    [n, *input_shape] and give [n, classes]; without these, images of one size and any number of classes.
+    Raises ModelError where a file is missing or unreadable, where the model does not take
+    [n, *input_shape] and give [n, classes]; without these, images of one size and any number of classes,
+    but two; and where a weight is not finite.
     """
     files = model_files(name, weights)
     path = files[0]
@@ -127,7 +128,23 @@ def load_classifier(
         raise ModelError(f"{path} gives outputs of shape {given}: a classifier gives one number a class")
     if classes is not None and given != (classes,):
         raise ModelError(f"{path} gives outputs of shape {given}, but the dataset has {classes} classes")
+    if given[0] < 2:
+        raise ModelError(f"{path} gives one output: a classifier gives one number a class, two at least")
+    _require_finite(model, files[-1])
     return model
+
+
+def _require_finite(model: keras.Model, path: Path) -> None:
+    import numpy as np
+
+    for weight in model.weights:
+        values = np.asarray(weight, np.float64)
+        bad = int(np.count_nonzero(~np.isfinite(values)))
+        if bad:
+            raise ModelError(
+                f"{path}: {bad} of the {values.size} numbers in {weight.path} are NaN or infinite: "
+                "training has diverged, or the file is damaged"
+            )
 
 
 def _load_keras3(path: Path) -> keras.Model:

@@ -1,13 +1,13 @@
-"""Attack: adversarial examples of the correctly classified images, towards every other class, or imported."""
+"""Attack: adversarial examples of the correctly classified images, or those that were imported."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compute.attacks import lbfgs
+from compute.attacks import registry
 from compute.attacks.imported import Imported, judge, read_pixels
 from compute.attacks.result import AttackResult
 from flows import networks
@@ -20,9 +20,11 @@ from flows.vectors import table_of
 from flows.versions import recorded
 from sql.tables import ADVERSARIALS, ATTACKS, IMPORTS
 
-MEASURED = ("status", "target_probability", "l1", "l2", "linf")
-SPENT = ("c", "iterations", "gradient_calls", "forward_calls")
-"""Columns that only a search has."""
+if TYPE_CHECKING:
+    from compute.attacks.foolbox_attacks import Pool
+
+POOL = 100
+"""Images of each class that an attack may start from: the first that are correctly classified."""
 
 
 def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
@@ -69,9 +71,9 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
 
 def _import(plan: Plan, attack: AttackSection, shard: int, wanted: Sequence[Partition]) -> None:
     """Measure the delivered images of a shard, and let the network judge them."""
-    study, lake, pairing = plan.study, plan.lake, plan.pairing(attack)
-    images, inside = read_images(study, lake, shard), plan.chosen().in_shard(shard)
-    targets = [int(dict(partition.keys)["target"] or 0) for partition in wanted]
+    study, pairing = plan.study, plan.pairing(attack)
+    images, inside = read_images(study, plan.lake, shard), plan.chosen().in_shard(shard)
+    targets = [partition.aimed for partition in wanted]
     places = [np.flatnonzero(plan.attacked(attack, target, inside)) for target in targets]
     files = [pairing.files(target, inside.image_id[of]) for target, of in zip(targets, places, strict=True)]
     with track(f"{attack.id}, shard {shard}", sum(map(len, files)), "files") as advance:
@@ -79,14 +81,10 @@ def _import(plan: Plan, attack: AttackSection, shard: int, wanted: Sequence[Part
         logits = _network(plan).logits(pixels, study.batch_size, advance)
     first = 0
     for partition, target, of in zip(wanted, targets, places, strict=True):
-        rows, image_id = slice(first, first + len(of)), inside.image_id[of]
-        own = {"image_id": image_id, "label": inside.label[of], "logits": logits[rows]}
-        own["pixels"] = pixels[rows].reshape(len(of), -1)
-        originals = images.of(image_id).reshape(len(of), -1)
-        columns = own | judge(own["pixels"], originals, own["logits"], np.full(len(of), target))
-        unknown: dict[str, np.ndarray] = dict.fromkeys(SPENT, np.ones(len(of), bool))
-        columns |= dict.fromkeys(SPENT, np.zeros(len(of)))
-        lake.write(partition, table_of(ADVERSARIALS, columns, unknown), recorded(study))
+        rows = slice(first, first + len(of))
+        originals = images.of(inside.image_id[of])
+        results = judge(pixels[rows], originals, logits[rows], np.full(len(of), target))
+        _write(plan, partition, inside.image_id[of], inside.label[of], results)
         first += len(of)
 
 
@@ -95,55 +93,78 @@ def _network(plan: Plan) -> networks.Network:
 
 
 def _search(
-    plan: Plan, attack: AttackSection, parameters: lbfgs.LBFGS, shard: int, wanted: Sequence[Partition]
+    plan: Plan,
+    attack: AttackSection,
+    parameters: registry.Searched,
+    shard: int,
+    wanted: Sequence[Partition],
 ) -> None:
-    """Search adversarial examples, all targets in one stream of full batches."""
-    study, lake = plan.study, plan.lake
-    images, inside = read_images(study, lake, shard), plan.chosen().in_shard(shard)
-    pairs = [
-        (p, int(i))
-        for p in wanted
-        for i in np.flatnonzero(plan.attacked(attack, int(dict(p.keys)["target"] or 0), inside))
-    ]
-    evaluate = _network(plan).evaluator(parameters.logits)
+    """Search adversarial examples, all targets in one stream of full batches.
+
+    A partition is written as soon as its last pair is done; of an untargeted attack all are written at
+    the end, each with the images that came to its class.
+    """
+    images, inside = read_images(plan.study, plan.lake, shard), plan.chosen().in_shard(shard)
+    targeted = registry.is_targeted(parameters)
+    if targeted:
+        pairs = [(p, int(i)) for p in wanted for i in np.flatnonzero(plan.attacked(attack, p.aimed, inside))]
+        classes = np.array([p.aimed for p, _ in pairs], np.int64)
+    else:
+        pairs, classes = [(None, i) for i in range(len(inside.label))], inside.label
     results: dict[int, AttackResult] = {}
     awaited = {partition: partition.rows for partition in wanted}
     successes = 0
-    with track(f"{attack.id}, shard {shard}", len(pairs), "pairs") as advance:
+    unit = "pairs" if targeted else "images"
+    with track(f"{attack.id}, shard {shard}", len(pairs), unit) as advance:
+
+        def write(partition: Partition, done: Sequence[int]) -> None:
+            places = [pairs[n][1] for n in done]
+            _write(plan, partition, inside.image_id[places], inside.label[places], [results[n] for n in done])
 
         def keep(index: int, result: AttackResult) -> None:
-            """A partition is written as soon as its last pair is done."""
             nonlocal successes
             results[index] = result
             successes += result.status == "success"
             advance(1, f"{successes / len(results):.1%} successful")
             partition = pairs[index][0]
-            awaited[partition] -= 1
-            if not awaited[partition]:
-                rows = [(i, results[n]) for n, (p, i) in enumerate(pairs) if p is partition]
-                _write(study, lake, partition, inside.image_id, inside.label, rows)
+            if partition is not None:
+                awaited[partition] -= 1
+                if not awaited[partition]:
+                    write(partition, [n for n, (p, _) in enumerate(pairs) if p is partition])
 
-        lbfgs.attack(
-            evaluate,
+        registry.run(
+            _network(plan),
             images.of(inside.image_id[[i for _, i in pairs]]),
-            np.array([dict(p.keys)["target"] for p, _ in pairs], np.int64),
+            classes,
             parameters,
-            study.batch_size,
+            plan.study.batch_size,
             keep,
+            _pool(plan) if registry.needs_pool(parameters) else None,
         )
+        for partition in () if targeted else wanted:
+            write(partition, [n for n in range(len(pairs)) if results[n].target == partition.aimed])
+
+
+def _pool(plan: Plan) -> Pool:
+    """Correctly classified images of every class, whatever the study's limit: one result for all limits."""
+    from compute.attacks.foolbox_attacks import Pool
+
+    first = plan.first_of_each_class(POOL)
+    shards = [
+        read_images(plan.study, plan.lake, int(shard)).of(first.in_shard(int(shard)).image_id)
+        for shard in first.shards()
+    ]
+    return Pool(np.concatenate(shards), first.label)
 
 
 def _write(
-    study: Study,
-    lake: Lake,
-    partition: Partition,
-    image_id: np.ndarray,
-    label: np.ndarray,
-    rows: Sequence[tuple[int, AttackResult]],
+    plan: Plan, partition: Partition, image_id: np.ndarray, label: np.ndarray, results: Sequence[AttackResult]
 ) -> None:
-    places, results = [i for i, _ in rows], [result for _, result in rows]
-    columns = {name: np.array([getattr(result, name) for result in results]) for name in (*MEASURED, *SPENT)}
-    columns["image_id"], columns["label"] = image_id[places], label[places]
-    columns["pixels"] = np.stack([result.pixels for result in results])
-    columns["logits"] = np.stack([result.logits for result in results])
-    lake.write(partition, table_of(ADVERSARIALS, columns), recorded(study))
+    """Write rows of `adversarials`; there may be none."""
+    components, classes = int(np.prod(image_shape(plan.study, plan.lake))), len(plan.class_names())
+    columns: dict[str, Any] = {"image_id": image_id, "label": label}
+    for name in (column.name for column in ADVERSARIALS.columns if column.name not in columns):
+        columns[name] = [getattr(result, name) for result in results]
+    for name, length in (("pixels", components), ("logits", classes)):
+        columns[name] = np.array(columns[name], np.float32).reshape(-1, length)
+    plan.lake.write(partition, table_of(ADVERSARIALS, columns), recorded(plan.study))

@@ -25,7 +25,7 @@ from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
 
 FOOTER_KEY = b"relevance_lake"
-PARTITION_FILE = re.compile(r"ids-(\d+)-(\d+)-rows-(\d+)\.parquet")
+PARTITION_FILE = re.compile(r"ids-(\d+)-(\d+)-(?:rows|images)-(\d+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Partition:
 
     made_from: what decides its content, as JSON values. A file with more rows of the same shard is
     as good: it holds the images of a longer prefix of the shard.
+    parts: over how many partitions the rows fall, where only the work tells over which: an untargeted
+    attack ends at any class. Each of them holds those of the `rows` images that came to it, maybe none,
+    and its file is named by how many images were tried.
     """
 
     table: str
@@ -41,6 +44,17 @@ class Partition:
     shard: int
     rows: int
     made_from: Mapping[str, Any] = field(hash=False)
+    parts: int = 1
+
+    @property
+    def aimed(self) -> int:
+        """The class that its rows aim at or reached: its key `target`, which a map of an original lacks."""
+        return int(dict(self.keys)["target"] or 0)
+
+    @property
+    def expected_rows(self) -> float:
+        """Rows in its file; where that is not known beforehand, the mean over the parts."""
+        return self.rows / self.parts
 
     @property
     def folder(self) -> str:
@@ -56,8 +70,8 @@ class Partition:
 
     @property
     def file(self) -> str:
-        first = self.shard * SHARD
-        return f"{self.folder}/ids-{first}-{first + SHARD - 1}-rows-{self.rows}.parquet"
+        first, counted = self.shard * SHARD, "rows" if self.parts == 1 else "images"
+        return f"{self.folder}/ids-{first}-{first + SHARD - 1}-{counted}-{self.rows}.parquet"
 
 
 class Lake:
@@ -96,7 +110,7 @@ class Lake:
         self.__dict__.pop("_listing", None)
 
     def _shard_files(self, partition: Partition) -> list[tuple[int, str]]:
-        """(rows, path) of the files in place for the partition's shard, most rows first."""
+        """(rows, or images tried, and path) of the files in place for the partition's shard, most first."""
         found = []
         for name in self._listing.get(partition.folder, {}):
             match = PARTITION_FILE.fullmatch(name)
@@ -142,7 +156,7 @@ class Lake:
 
     def write(self, partition: Partition, rows: pa.Table, recorded: Mapping[str, Any]) -> str:
         """Write a partition whole and remove the shorter files of its shard; its path."""
-        if rows.num_rows != partition.rows:
+        if rows.num_rows > partition.rows or (partition.parts == 1 and rows.num_rows < partition.rows):
             raise ValueError(f"{partition.file}: {rows.num_rows} rows given, {partition.rows} planned")
         outdated = [path for _, path in self._shard_files(partition) if path != partition.file]
         # removed first: a stop in between leaves a gap, which is filled again, and never a row twice

@@ -28,7 +28,8 @@ class Network:
 
         self.model = model
         self._logits_of = logits_function(model)
-        self._forward = tf.function(self._logits_of, autograph=False)
+        self.forward = tf.function(self._logits_of, autograph=False)
+        """Pre-softmax outputs of a batch of images, compiled."""
 
     def logits(
         self, images: np.ndarray, batch_size: int, on_batch: Callable[[int], None] = lambda n: None
@@ -38,7 +39,7 @@ class Network:
         for first in range(0, len(images), batch_size):
             batch = images[first : first + batch_size]
             filled = np.pad(batch, ((0, batch_size - len(batch)), (0, 0), (0, 0), (0, 0)))
-            outputs.append(self._forward(filled).numpy()[: len(batch)])
+            outputs.append(self.forward(filled).numpy()[: len(batch)])
             on_batch(len(batch))
         return np.concatenate(outputs)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from compute.attacks.imported import Imported, find_examples
+from compute.attacks.registry import is_targeted
 from compute.classifier import model_sha256
 from compute.datasets import source_fingerprint
 from compute.methods import Method
@@ -147,6 +148,14 @@ class Plan:
         ids = self._candidates[: self.study.limit]
         return Chosen(ids, self._predicted().label[ids])
 
+    def first_of_each_class(self, count: int) -> Chosen:
+        """Of every class the first images that are correctly classified, whatever is attacked."""
+        predicted = self._predicted()
+        ids = np.flatnonzero(predicted.correct)
+        first = [ids[predicted.label[ids] == label][:count] for label in range(len(self.class_names()))]
+        ids = np.sort(np.concatenate(first))
+        return Chosen(ids, predicted.label[ids])
+
     @cached_property
     def _candidates(self) -> np.ndarray:
         """The images that are chosen where there is no limit."""
@@ -200,22 +209,29 @@ class Plan:
         return {"images": f"those with an imported example, {digest}"}
 
     def attacked(self, attack: AttackSection, target: int, images: Chosen) -> np.ndarray:
-        """Which of these images are attacked towards a target, bool [m]."""
+        """Which of these images are attacked towards a target, bool [m]; untargeted attacks take all."""
+        if not is_targeted(attack.parameters):
+            return np.ones(len(images.label), bool)
         others = images.label != target
         if isinstance(attack.parameters, Imported):
             return others & np.isin(images.image_id, self.pairing(attack).of(target))
         return others
 
     def adversarials(self, attack: AttackSection, shard: int, chosen: Chosen) -> list[Partition]:
-        """One partition per target class towards which some chosen image of the shard is attacked."""
+        """One partition per target class towards which some chosen image of the shard is attacked.
+
+        Of an untargeted attack one per class: that it ended at it is known once it has been run.
+        """
         inside = chosen.in_shard(shard)
+        classes = len(self.class_names())
+        parts = 1 if is_targeted(attack.parameters) else classes
         made_from = {**self.attack_made_from(attack), **self._selection(attack)}
         wanted = []
-        for target in range(len(self.class_names())):
+        for target in range(classes):
             rows = int(self.attacked(attack, target, inside).sum())
             keys = (self._dataset, self._model, ("attack", attack.id), ("target", target))
             if rows:
-                wanted.append(Partition("adversarials", keys, shard, rows, made_from))
+                wanted.append(Partition("adversarials", keys, shard, rows, made_from, parts))
         return wanted
 
     def original_maps(self, method: Method, shard: int, chosen: Chosen) -> Partition:
@@ -281,9 +297,8 @@ class Plan:
                 for examples in self.adversarials(attack, shard, chosen):
                     path = self.lake.find(examples)
                     successes = 0 if path is None else len(self.successes(path, chosen))
-                    target = int(dict(examples.keys)["target"] or 0)
                     for method in methods if successes else ():
-                        yield self.adversarial_maps(method, attack, target, shard, successes)
+                        yield self.adversarial_maps(method, attack, examples.aimed, shard, successes)
 
     def has_adversarials(self) -> bool:
         """Whether every adversarial example is there."""

@@ -9,7 +9,7 @@ import tomllib
 from dataclasses import fields
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union
 
 from pydantic import (
     AfterValidator,
@@ -19,11 +19,11 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    create_model,
     model_validator,
 )
 
-from compute.attacks.imported import Imported
-from compute.attacks.lbfgs import LBFGS
+from compute.attacks.registry import ATTACKS, default_id
 from compute.classifier import SHIPPED
 from compute.methods import Method, parse_method
 from flows.errors import UserError
@@ -31,8 +31,8 @@ from sql.tables import ID_PATTERN
 
 BUILT_IN = ("demo", "paper", "published")
 
-VARIABLE = re.compile(r"\$\{(\w+)\}")
-"""An environment variable in a path of a study file."""
+VARIABLE = re.compile(r"\$\{(\w+)(:-([^}]*))?\}")
+"""An environment variable in a path of a study file; behind `:-` what stands for one that is not set."""
 
 
 def slug(text: str) -> str:
@@ -98,8 +98,13 @@ class ModelSection(Section):
         return values
 
 
-class Attacked(Section):
+class AttackSection(Section):
     """An attack; in the file its parameters stand beside its id."""
+
+    id: Id
+    algorithm: str
+    parameters: Any
+    """of one of the types in ATTACKS"""
 
     @model_validator(mode="before")
     @classmethod
@@ -107,33 +112,38 @@ class Attacked(Section):
         if not isinstance(values, dict) or "parameters" in values:
             return values
         own = {key: values[key] for key in ("id", "algorithm") if key in values}
-        return {**own, "parameters": {key: values[key] for key in values if key not in own}}
+        given = {key: values[key] for key in values if key not in own}
+        own.setdefault("id", default_id(_kind(values), given))
+        return {**own, "parameters": given}
 
 
-class LBFGSSection(Attacked):
-    id: Id = "lbfgs"
-    algorithm: Literal["lbfgs"] = "lbfgs"
-    parameters: LBFGS = Field(default_factory=LBFGS)
+def _kind(values: Any) -> str:
+    """Name in ATTACKS of the algorithm (and preset) that a section names."""
+    if isinstance(values, AttackSection):
+        preset, algorithm = getattr(values.parameters, "preset", None), values.algorithm
+    elif isinstance(values, dict):
+        nested = values.get("parameters")
+        preset = (nested if isinstance(nested, dict) else values).get("preset")
+        algorithm = values.get("algorithm", "lbfgs")
+    else:
+        return str(values)
+    return f"{algorithm} {preset}" if preset else str(algorithm)
 
 
-class ImportedSection(Attacked):
-    id: Id = "imported"
-    algorithm: Literal["imported"] = "imported"
-    parameters: Imported
+def _section(kind: str, parameters: type) -> Any:
+    """The section of one kind of attack, as a part of the union that a study chooses from."""
+    algorithm = kind.partition(" ")[0]
+    fields: dict[str, Any] = {
+        "algorithm": (Literal[algorithm], algorithm),  # type: ignore[valid-type]
+        "parameters": (parameters, ...),
+    }
+    return Annotated[create_model(kind, __base__=AttackSection, **fields), Tag(kind)]
 
 
-def _algorithm(values: Any) -> str:
-    named = values.get("algorithm", "lbfgs") if isinstance(values, dict) else values.algorithm
-    return str(named)
-
-
-ATTACKS = {"lbfgs": LBFGS, "imported": Imported}
-"""Parameters of each algorithm."""
-
-AttackSection = Annotated[
-    Annotated[LBFGSSection, Tag("lbfgs")] | Annotated[ImportedSection, Tag("imported")],
+AnyAttack: Any = Annotated[
+    Union[tuple(_section(kind, parameters) for kind, parameters in ATTACKS.items())],  # noqa: UP007
     Discriminator(
-        _algorithm,
+        _kind,
         custom_error_type="algorithm",
         custom_error_message=f"algorithm must be one of {', '.join(ATTACKS)}",
     ),
@@ -149,7 +159,7 @@ class Study(Section):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
     dataset: DatasetSection = DatasetSection.model_validate({})
     model: ModelSection = ModelSection.model_validate({})
-    attacks: tuple[AttackSection, ...] = (LBFGSSection(),)
+    attacks: tuple[AnyAttack, ...] = Field(({},), validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
     methods: tuple[MethodId, ...]
 
     @model_validator(mode="after")
@@ -200,7 +210,8 @@ def built_in_text(name: str) -> str:
 def parse_study(text: str, where: str, folder: Path) -> Study:
     """Validate the text of a study file; relative paths in it start at `folder`.
 
-    A path may hold environment variables, as in `${PUBLISHED}/network.json`.
+    A path may hold environment variables, as in `${PUBLISHED}/network.json`, or `${CIFAR10:-}` for one that
+    may be missing; a path of nothing is none.
     """
     try:
         values = tomllib.loads(text)
@@ -211,7 +222,10 @@ def parse_study(text: str, where: str, folder: Path) -> Study:
     named += [("attacks", "path", table) for table in (attacks if isinstance(attacks, list) else [])]
     for section, key, table in named:
         if isinstance(table, dict) and isinstance(table.get(key), str) and table[key] != "shipped":
-            table[key] = str(folder / _expanded(table[key], f"{where}: {section}.{key}"))
+            given = table.pop(key)
+            path = _expanded(given, f"{where}: {section}.{key}")
+            if path or not given:
+                table[key] = str(folder / path)
     try:
         return Study.model_validate(values)
     except ValidationError as error:
@@ -225,6 +239,8 @@ def _expanded(path: str, place: str) -> str:
     """The path with environment variables in place."""
 
     def value(match: re.Match[str]) -> str:
+        if not os.environ.get(match[1]) and match[2]:
+            return match[3]
         if match[1] not in os.environ:
             raise UserError(
                 f"{place} is {path!r}, but {match[1]} is not set: `export {match[1]}=FOLDER` says where it is"
@@ -247,6 +263,8 @@ def _explain(where: str, error: dict[str, Any]) -> str:
     given = "" if error["type"] == "missing" or error["input"] is None else f", not {error['input']!r}"
     if isinstance(error["input"], dict | list | tuple) or "not " in message:
         given = ""
+    if error["type"] == "algorithm":
+        given = f", not {_kind(error['input'])!r}"
     return f"{where}: {key or 'study'}: {message}{given}"
 
 
@@ -255,6 +273,6 @@ def _allowed_keys(place: list[Any]) -> list[str]:
     if not names:
         return list(Study.model_fields)
     if names[0] == "attacks":
-        algorithm = next((name for name in names if name in ATTACKS), "lbfgs")
-        return ["id", "algorithm", *(field.name for field in fields(ATTACKS[algorithm]))]
+        kind = next((name for name in names if name in ATTACKS), "lbfgs")
+        return ["id", "algorithm", *(field.name for field in fields(ATTACKS[kind]))]
     return list({"dataset": DatasetSection, "model": ModelSection}[names[0]].model_fields)

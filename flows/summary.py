@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from compute.attacks.foolbox_parameters import FoolboxAttack
 from compute.attacks.imported import Imported, find_examples
+from compute.attacks.registry import is_targeted
 from compute.datasets import load_dataset
 from flows.lake import Lake, Partition
 from flows.plan import Plan
@@ -19,6 +21,8 @@ from sql.tables import SHARD
 
 SECONDS_A_PAIR = 0.15
 """L-BFGS on the network of Table 2, 2 cores, confidence 0.99; one gradient takes about a millisecond."""
+SECONDS_A_GRADIENT = 0.001
+"""The same network's loss and its gradient, in a batch."""
 SECONDS_AN_IMPORT = 0.002
 """Reading an adversarial example of others and asking the network."""
 SECONDS_A_MAP = 0.006
@@ -33,15 +37,15 @@ class Tally:
 
     wanted: int = 0
     present: int = 0
-    rows: int = 0
-    rows_present: int = 0
+    rows: float = 0
+    rows_present: float = 0
 
     def add(self, partition: Partition, is_there: bool) -> None:
         self.wanted += 1
-        self.rows += partition.rows
+        self.rows += partition.expected_rows
         if is_there:
             self.present += 1
-            self.rows_present += partition.rows
+            self.rows_present += partition.expected_rows
 
 
 def tally(plan: Plan, partitions: Iterable[Partition]) -> dict[tuple[str, str], Tally]:
@@ -65,7 +69,7 @@ def status_table(plan: Plan) -> Table:
         missing = found.wanted - found.present
         table.add_row(
             name, what, f"{found.present} of {found.wanted}", str(missing) if missing else "",
-            f"{found.rows_present:,} of {found.rows:,}",
+            f"{found.rows_present:,.0f} of {found.rows:,.0f}",
         )  # fmt: skip
     if not plan.has_predictions():
         table.caption = "adversarials and relevance are planned once images and predictions are there"
@@ -84,7 +88,9 @@ def dry_run_table(plan: Plan) -> Table:
     for name, some in to_come.items():
         size = some.rows * components * BYTES_A_COMPONENT[name] / 1e9
         hours, gigabytes = hours + some.seconds / 3600, gigabytes + size
-        table.add_row(name, f"{some.files:,}", f"{some.rows:,}", f"{some.seconds / 3600:.2f}", f"{size:.3f}")
+        table.add_row(
+            name, f"{some.files:,}", f"{some.rows:,.0f}", f"{some.seconds / 3600:.2f}", f"{size:.3f}"
+        )
     table.add_section()
     table.add_row("together", "", "", f"{hours:.2f}", f"{gigabytes:.3f}")
     if plan.lake.is_local:
@@ -101,10 +107,10 @@ class ToCome:
     """Partition files and rows of a table that are to come, and the time that they take."""
 
     files: int = 0
-    rows: int = 0
+    rows: float = 0
     seconds: float = 0.0
 
-    def add(self, files: int, rows: int, seconds_a_row: float = 0.0) -> None:
+    def add(self, files: int, rows: float, seconds_a_row: float = 0.0) -> None:
         self.files += files
         self.rows += rows
         self.seconds += rows * seconds_a_row
@@ -125,7 +131,7 @@ def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
         if not lake.find(partition):
             keys = dict(partition.keys)
             seconds = speed.get(str(keys.get("method", keys.get("attack"))), 0.0)
-            wanted[partition.table].add(1, partition.rows, seconds)
+            wanted[partition.table].add(1, partition.expected_rows, seconds)
     methods = len(study.methods)
     seconds_a_map = SECONDS_A_MAP * len(study.computed_methods()) / methods
     if not plan.has_predictions():
@@ -142,6 +148,8 @@ def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
 
 
 def _seconds_a_pair(attack: AttackSection) -> float:
+    if isinstance(attack.parameters, FoolboxAttack):
+        return attack.parameters.usual_cost * SECONDS_A_GRADIENT
     return SECONDS_AN_IMPORT if isinstance(attack.parameters, Imported) else SECONDS_A_PAIR
 
 
@@ -174,7 +182,8 @@ def most_pairs(study: Study, count: int, classes: int) -> Most:
             keys = np.stack([found.target[inside], found.image_id[inside] // SHARD])
             pairs[attack.id] = (np.unique(keys, axis=1).shape[1], int(inside.sum()))
         else:
-            pairs[attack.id] = (shards * classes, len(ids) * (classes - 1))
+            targets = classes - 1 if is_targeted(attack.parameters) else 1
+            pairs[attack.id] = (shards * classes, len(ids) * targets)
     return Most(len(ids), shards, pairs)
 
 
@@ -206,5 +215,5 @@ def summary_table(study: Study, lake: Lake) -> Table:
             total.rows_present + found.rows_present,
         )
     for name, total in totals.items():
-        table.add_row(name, f"{total.present:,}", f"{total.rows_present:,}")
+        table.add_row(name, f"{total.present:,}", f"{total.rows_present:,.0f}")
     return table

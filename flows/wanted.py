@@ -55,7 +55,7 @@ def targets_of(plan: Plan, unit: Unit, methods: Sequence[Method]) -> list[Target
             raise RuntimeError(f"{partition.file} is not in the lake: the attack comes first")
         rows = plan.successes(path, chosen)
         if len(rows):
-            aimed = int(dict(partition.keys)["target"] or 0)
+            aimed = partition.aimed
             wanted = {m: plan.adversarial_maps(m, attack, aimed, shard, len(rows)) for m in methods}
             targets.append(Target(shard, wanted, aimed, (path, rows)))
     return targets

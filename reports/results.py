@@ -10,11 +10,15 @@ import polars as pl
 COLUMNS = {
     "study_overview": "kind id detail rows",
     "attack_overview": (
-        "attack algorithm images pairs successes failed already_target success_rate target_probability_q001 "
-        "target_probability_q005 target_probability_q500 median_l2 median_linf "
+        "attack algorithm targeted images pairs successes failed already_target success_rate second_is_label "
+        "target_probability_q001 target_probability_q005 target_probability_q500 median_second_probability "
+        "median_l2 median_linf "
         "mean_gradient_calls mean_forward_calls"
     ),
-    "attack_summary": "attack label target pairs successes success_rate median_target_probability median_l2",
+    "attack_failures": "attack reason pairs share median_target_probability",
+    "attack_summary": (
+        "attack targeted label target pairs successes success_rate median_target_probability median_l2"
+    ),
     "relevance_quantiles": "method subject explains maps level value",
     "relevance_moments": (
         "method subject explains maps zero_maps non_finite_maps values mean std share_zero "

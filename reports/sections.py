@@ -143,7 +143,11 @@ def _attack_figures(
     from reports.charts.attacks import gallery_amplification, pair_gallery, success_matrix
 
     summary, pairs = _of(results["attack_summary"], attack), _of(results["pair_gallery"], attack)
-    matrix = [] if summary.is_empty() else [Panel(chart=success_matrix(summary, facts))]
+    failed = _of(results["attack_failures"], attack)
+    # of an untargeted attack that failed the target is the label: no end to show
+    ended = summary.filter(pl.col("label") != pl.col("target"))
+    matrix = [] if ended.is_empty() else [Panel(chart=success_matrix(ended, facts))]
+    aimed = summary.is_empty() or bool(summary["targeted"].all())
     shown = [] if pairs.is_empty() else [Panel(chart=pair_gallery(pairs, facts))]
     said = (
         sentences.gallery(pairs, gallery_amplification(pairs))
@@ -153,10 +157,17 @@ def _attack_figures(
     return [
         Figure(
             f"success{end}",
-            "Success by class pair",
+            "Success by class pair" if aimed else "Classes reached",
             "attack_summary",
-            sentences.matrix(summary, facts),
+            sentences.matrix(ended if aimed else summary, facts),
             matrix,
+        ),
+        Figure(
+            f"failures{end}",
+            "Why attacks failed",
+            "attack_failures",
+            sentences.failures(failed),
+            [] if failed.is_empty() else [Panel(table=tables.failure_table(failed))],
         ),
         Figure(
             f"pairs{end}", "Originals and their adversarial examples (Fig. 3)", "pair_gallery", said, shown

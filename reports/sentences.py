@@ -63,10 +63,14 @@ def attack_sentence(row: dict) -> str:
             f"{decimal(row['median_l2'], 3)} and a median probability of the target of "
             f"{decimal(row['target_probability_q500'], 3)}. How many attempts failed is not known."
         )
+    aim, one = (
+        ("towards other classes", "pair")
+        if row["targeted"] is not False
+        else ("away from their class", "image")
+    )
     text = (
         f"The attack {row['attack']} was run on {plural(row['images'], 'correctly classified image')}, "
-        f"towards other classes: "
-        f"{count(row['successes'])} of {plural(row['pairs'], 'pair')} succeeded "
+        f"{aim}: {count(row['successes'])} of {plural(row['pairs'], one)} succeeded "
         f"({percent(row['success_rate'], 2)})"
     )
     if row["already_target"]:
@@ -74,7 +78,7 @@ def attack_sentence(row: dict) -> str:
     if row["median_l2"] is not None:
         text += (
             f", with a median L2 change of {decimal(row['median_l2'], 3)} and a median probability of "
-            f"the target "
+            f"the {'class reached' if row['targeted'] is False else 'target'} "
             f"of {decimal(row['target_probability_q500'], 3)}"
         )
     return text + "."
@@ -108,7 +112,10 @@ def _overlap_sentences(attacks: Sequence[str], overlap: pl.DataFrame) -> list[st
                 f"{components}, {span} are again in the top {band} of the adversarial example's map; "
                 f"by chance it would be {percent(low['chance'])}."
             )
-        said.append(" ".join(parts) if parts else f"No pair of attack {attack} has two maps to compare.")
+        whose = f"Attack {attack}. " if len(attacks) > 1 and parts else ""
+        said.append(
+            whose + " ".join(parts) if parts else f"No pair of attack {attack} has two maps to compare."
+        )
     return said
 
 
@@ -127,6 +134,8 @@ def matrix(summary: pl.DataFrame, facts: StudyFacts) -> str:
     tried = summary.filter(pl.col("pairs") > 0).sort("success_rate", "label", "target")
     if tried.is_empty():
         return "No class pair was attacked."
+    if not summary["targeted"].all():
+        return _reached(tried, facts)
     whole = tried.filter(pl.col("success_rate") >= 1.0).height
     text = f"Every attacked pair succeeded in {count(whole)} of {plural(tried.height, 'class pair')}."
     low = tried.row(0, named=True)
@@ -136,6 +145,28 @@ def matrix(summary: pl.DataFrame, facts: StudyFacts) -> str:
             f"{facts.class_name(low['target'])} ({count(low['successes'])} of {count(low['pairs'])})."
         )
     return text
+
+
+def _reached(tried: pl.DataFrame, facts: StudyFacts) -> str:
+    """Where an untargeted attack ends; `tried`: its rows of attack_summary, by rising rate."""
+    text = "An untargeted attack ends at any class: shares are of the images of a label."
+    most = tried.row(-1, named=True)
+    if not most["successes"]:
+        return f"{text} No image left its class."
+    return (
+        f"{text} The most frequent end for its label is {facts.class_name(most['target'])} from "
+        f"{facts.class_name(most['label'])} ({count(most['successes'])} of {count(most['pairs'])})."
+    )
+
+
+def failures(rows: pl.DataFrame) -> str:
+    """How many pairs failed; `rows`: attack_failures of one attack."""
+    if rows.is_empty():
+        return "No pair failed."
+    return (
+        f"{plural(int(rows['pairs'].sum()), 'pair')} failed ({percent(float(rows['share'].sum()), 2)}). They "
+        "are kept with their best attempt, and have no maps."
+    )
 
 
 def gallery(pairs: pl.DataFrame, factor: int) -> str:
@@ -158,7 +189,7 @@ def maps(gallery: pl.DataFrame) -> str:
         "value: red speaks for "
         "the explained class, blue against it, white is zero. An original is explained for its label, an "
         "adversarial "
-        "example for the attack's target."
+        "example for the attack's target (untargeted: for the class reached)."
     )
     return text + (f" {plural(lost, 'map')} here cannot be drawn (grey)." if lost else "")
 

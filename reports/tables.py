@@ -124,7 +124,7 @@ def attack_table(overview: pl.DataFrame, published: PublishedFigures) -> Table:
     whole: Callable[[float | None], str] = lambda v: decimal(v, 0)  # noqa: E731
     lines = (
         ("images attacked", "images", count),
-        ("pairs (image, target)", "pairs", count),
+        ("pairs (image, target); untargeted: images", "pairs", count),
         ("succeeded", "successes", count),
         ("failed", "failed", count),
         ("already the target's class", "already_target", count),
@@ -132,6 +132,8 @@ def attack_table(overview: pl.DataFrame, published: PublishedFigures) -> Table:
         ("probability of the target, quantile 0.001", "target_probability_q001", three),
         ("probability of the target, quantile 0.005", "target_probability_q005", three),
         ("probability of the target, median", "target_probability_q500", three),
+        ("probability of the second class, median", "median_second_probability", three),
+        ("second class is the image's label", "second_is_label", lambda v: percent(v, 2)),
         ("L2 of the change, median", "median_l2", three),
         ("largest change of a component, median", "median_linf", three),
         ("gradient evaluations a pair, mean", "mean_gradient_calls", whole),
@@ -140,6 +142,19 @@ def attack_table(overview: pl.DataFrame, published: PublishedFigures) -> Table:
     for title, column, form in lines:
         cells = (*(number(row[column], form) for row in attacks), number(published.attack(column), form))
         table.rows.append(Row(((title, 1),), cells))
+    return table
+
+
+def failure_table(failures: pl.DataFrame) -> Table:
+    """Why pairs of an attack failed: one row a reason, most frequent first."""
+    table = Table(("reason", "pairs", "of all", "probability of the target, median"))
+    for row in failures.iter_rows(named=True):
+        cells = (
+            number(row["pairs"], count),
+            number(row["share"], lambda v: percent(v, 2)),
+            number(row["median_target_probability"], lambda v: decimal(v, 3)),
+        )
+        table.rows.append(Row(((row["reason"], 1),), cells))
     return table
 
 

@@ -73,7 +73,7 @@ def arrow_type(name: str, components: int = 0, classes: int = 0) -> pa.DataType:
 DATASET = Column("dataset", "string", "", "data and split, e.g. cifar10-test")
 MODEL = Column("model", "string", "", "classifier")
 ATTACK = Column("attack", "string", "", "attack that made the adversarial example")
-TARGET = Column("target", "int32", "class", "class that the attack aimed at")
+TARGET = Column("target", "int32", "class", "class aimed at; untargeted: the class reached, the label where it failed")
 IMAGE_ID = Column("image_id", "int32", "", "index of the image in its dataset")
 LABEL = Column("label", "int32", "class", "true class")
 LOGITS = Column("logits", "float32[k]", "", "pre-softmax outputs of the classifier")
@@ -100,19 +100,22 @@ PREDICTIONS = Table(
 )  # fmt: skip
 
 ADVERSARIALS = Table(
-    "adversarials", "one row per attacked pair (image, target), failures included",
+    "adversarials", "one row per attacked pair (image, target), or image of an untargeted attack, failures included",
     (DATASET, MODEL, ATTACK, TARGET),
     (
         IMAGE_ID, LABEL,
         Column("status", "string", "", "success, failed (pixels = best attempt, or as imported) or already_target"),
+        Column("reason", "string", "", "why it failed; null unless failed"),
         Column("pixels", "float32[n]", "1 = white", "the delivered image in [0, 1], same order as images.pixels"),
         LOGITS,
         Column("target_probability", "float32", "", "softmax probability of the target on the delivered image"),
+        Column("second_class", "int32", "class", "most probable class of the delivered image but the target"),
+        Column("second_probability", "float32", "", "softmax probability of that class"),
         Column("l1", "float32", "1 = white", "sum of |change| over components"),
         Column("l2", "float32", "1 = white", "Euclidean norm of the change"),
         Column("linf", "float32", "1 = white", "largest |change| of a component"),
-        Column("c", "float32", "", "weight of the cross-entropy at the delivered image; null where imported, as the next three"),
-        Column("iterations", "int32", "", "optimiser iterations, all values of c together"),
+        Column("c", "float32", "", "weight of the cross-entropy at the delivered image; null where the attack has none"),
+        Column("iterations", "int32", "", "optimiser iterations, all values of c together; null where imported, as the next two"),
         Column("gradient_calls", "int32", "", "evaluations of loss and gradient"),
         Column("forward_calls", "int32", "", "evaluations of the network without gradient"),
     ),
@@ -172,10 +175,11 @@ ATTACKS = Table(
     "attacks", "one row per attack", (),
     (
         ATTACK,
-        Column("algorithm", "string", "", "lbfgs, or imported (made elsewhere: what is not known of it is null)"),
-        Column("targeted", "bool", "", "whether it aims at a class"),
-        Column("distance", "string", "", "mse or mae: mean over components, in units of the box"),
-        Column("confidence", "float64", "", "target probability that a success must reach (0: just the arg max)"),
+        Column("algorithm", "string", "", "lbfgs, one of Foolbox's, or imported; parameters that an attack lacks are null"),
+        Column("preset", "string", "", "foolbox-2.4: step by step as that version does it; else null"),
+        Column("targeted", "bool", "", "whether it aims at a class; else it is run once an image"),
+        Column("distance", "string", "", "what is minimised or bounded: mse or mae (mean over components), l2, linf or elastic-net"),
+        Column("confidence", "float64", "", "probability of the target (untargeted: the class reached) that a success must have (0: just the arg max)"),
         Column("logits", "string", "", "true, or softmax (the softmax output taken for logits)"),
         Column("quantise", "string", "", "none, round or floor: how the delivered image is made 8-bit"),
         Column("initial_c", "float64", "", "first weight of the cross-entropy"),
@@ -183,7 +187,26 @@ ATTACKS = Table(
         Column("bisections", "int32", "", "bisections of log c after the first success"),
         Column("history", "int32", "", "L-BFGS corrections kept"),
         Column("max_iterations", "int32", "", "optimiser iterations for one value of c"),
+        Column("tolerance", "float64", "", "of the search for c"),
+        Column("threshold", "float64", "", "a distance that is small enough to stop at"),
         Column("max_gradient_calls", "int32", "", "budget of a pair"),
+        Column("epsilon", "float64", "1 = white", "budget: largest norm of the change"),
+        Column("steps", "int32", "", "steps taken (of each binary search step)"),
+        Column("relative_step", "float64", "share", "length of a step over epsilon"),
+        Column("step_size", "float64", "1 = white", "Adam's in tanh space (carlini-wagner-l2), or the first step (ead)"),
+        Column("binary_search_steps", "int32", "", "values of c that are tried"),
+        Column("initial_const", "float64", "", "first c, the weight of the loss"),
+        Column("kappa", "float64", "logit", "by how much the target must lead"),
+        Column("regularization", "float64", "", "weight of L1 in the elastic net"),
+        Column("decision_rule", "string", "", "EN or L1: what the best example has least of"),
+        Column("initial_epsilon", "float64", "1 = white", "first norm of the change (ddn)"),
+        Column("gamma", "float64", "share", "by how much that norm changes at a step"),
+        Column("candidates", "int32", "", "classes whose boundaries are tried (deepfool-l2)"),
+        Column("overshoot", "float64", "share", "how far the boundary is passed"),
+        Column("spherical_step", "float64", "share", "first step around the original, over the distance to it (boundary)"),
+        Column("source_step", "float64", "share", "first step towards the original, over the distance to it"),
+        Column("step_adaptation", "float64", "", "factor by which both change"),
+        Column("seed", "int32", "", "of every random choice"),
         Column("version", "int32", "", "numerics version of the attack's code"),
     ),
 )  # fmt: skip

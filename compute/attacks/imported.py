@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from compute.attacks.result import softmax
+from compute.attacks.result import AttackResult, measured
 
 NUMERICS_VERSION = 1
 """Raised when a change of this module changes results."""
@@ -130,20 +130,19 @@ def read_pixels(paths: Iterable[Path]) -> np.ndarray:
     return np.stack(images)
 
 
+NOT_TAKEN = "the network does not take it for the target"
+
+
 def judge(
     pixels: np.ndarray, originals: np.ndarray, logits: np.ndarray, targets: np.ndarray
-) -> dict[str, np.ndarray]:
-    """What the table `adversarials` tells of delivered images besides these themselves, by column.
+) -> list[AttackResult]:
+    """What is measured of delivered images; one that the network does not take for its target failed.
 
-    pixels, originals: float32 [m, n] in [0, 1]; logits: float32 [m, k] at `pixels`; targets: int64 [m].
-    An image that the network does not take for its target has status `failed`.
+    pixels, originals: float32 [m, ...] in [0, 1]; logits: float32 [m, k] at `pixels`; targets: int64 [m].
     """
-    change = np.abs(pixels.astype(np.float64) - originals)
-    reached = logits.argmax(axis=1) == targets
-    return {
-        "status": np.where(reached, "success", "failed"),
-        "target_probability": np.array([softmax(row)[t] for row, t in zip(logits, targets, strict=True)]),
-        "l1": change.sum(axis=1),
-        "l2": np.sqrt((change**2).sum(axis=1)),
-        "linf": change.max(axis=1),
-    }
+    results = []
+    for image, original, own, target in zip(pixels, originals, logits, targets, strict=True):
+        reached = own.argmax() == target
+        status, reason = ("success", None) if reached else ("failed", NOT_TAKEN)
+        results.append(measured(original, image, own, int(target), status, reason))
+    return results

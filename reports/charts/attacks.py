@@ -15,8 +15,10 @@ PHOTO = 84
 def success_matrix(summary: pl.DataFrame, facts: StudyFacts) -> alt.LayerChart | alt.FacetChart:
     """Success rate by label and target: colour is the rate, the text rate and number of pairs.
 
-    `summary`: rows of attack_summary of one attack.
+    `summary`: rows of attack_summary of one attack; of an untargeted one the target is the class reached.
     """
+    aimed = bool(summary["targeted"].all())
+    share = "success rate" if aimed else "share of the label's images"
     names = (
         pl.col("label", "target").map_elements(facts.class_name, return_dtype=pl.String).name.suffix("_name")
     )
@@ -24,7 +26,7 @@ def success_matrix(summary: pl.DataFrame, facts: StudyFacts) -> alt.LayerChart |
     classes = [facts.class_name(i) for i in sorted({*summary["label"], *summary["target"]})]
     size = max(40, min(58, 580 // max(1, len(classes))))
     base = alt.Chart(cells, width=alt.Step(size), height=alt.Step(36)).encode(
-        x=alt.X("target_name:N", sort=classes, title="target of the attack")
+        x=alt.X("target_name:N", sort=classes, title="target of the attack" if aimed else "class reached")
         .axis(orient="top", labelAngle=-35, domain=False, ticks=False)
         .scale(domain=classes),
         y=alt.Y("label_name:N", sort=classes, title="label of the image")
@@ -35,10 +37,10 @@ def success_matrix(summary: pl.DataFrame, facts: StudyFacts) -> alt.LayerChart |
             alt.Tooltip("target_name:N", title="target"),
             alt.Tooltip("pairs:Q", format=","),
             alt.Tooltip("successes:Q", format=","),
-            alt.Tooltip("success_rate:Q", title="success rate", format=".2%"),
+            alt.Tooltip("success_rate:Q", title=share, format=".2%"),
         ],
     )
-    rate = alt.Color("success_rate:Q", title="success rate").scale(scheme="cividis", domain=[0, 1])
+    rate = alt.Color("success_rate:Q", title=share).scale(scheme="cividis", domain=[0, 1])
     ink = alt.condition("datum.success_rate > 0.55", alt.value("#111111"), alt.value("#ffffff"))
     squares = base.mark_rect(cornerRadius=3, stroke="#80808040").encode(
         color=rate.legend(format=".0%", gradientLength=160)

@@ -1,4 +1,6 @@
 -- Only correctly classified images are attacked, and never towards their own label.
+--
+-- Where an untargeted attack failed, the class reached is the label.
 select
     pairs.dataset,
     pairs.model,
@@ -7,4 +9,7 @@ select
     pairs.image_id
 from adversarials as pairs
 left join predictions using (dataset, model, image_id)
-where pairs.target = pairs.label or predictions.correct is distinct from true
+left join attacks using (attack)
+where
+    predictions.correct is distinct from true
+    or (pairs.target = pairs.label and (pairs.status != 'failed' or attacks.targeted is distinct from false))

@@ -82,6 +82,28 @@ def test_other_shapes_are_refused(tmp_path):
         load_classifier(str(file), (8, 8, 3), 10)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_named(tmp_path, value):
+    file = tmp_path / "diverged.keras"
+    model = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(4, name="last")]
+    )
+    kernel, bias = model.layers[-1].get_weights()
+    kernel[3, 1] = kernel[7, 2] = value
+    model.layers[-1].set_weights([kernel, bias])
+    model.save(file)
+    said = r"diverged.keras: 2 of the 768 numbers in .*last/kernel are NaN or infinite: training has diverged"
+    with pytest.raises(ModelError, match=said):
+        load_classifier(str(file))
+
+
+def test_a_network_of_one_class_is_refused(tmp_path):
+    file = tmp_path / "one.keras"
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(1)]).save(file)
+    with pytest.raises(ModelError, match="gives one output: a classifier gives one number a class, two at"):
+        load_classifier(str(file))
+
+
 def test_model_with_code_in_it_is_refused(tmp_path):
     file = tmp_path / "lambda.keras"
     keras.Sequential(

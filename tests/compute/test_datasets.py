@@ -142,6 +142,13 @@ def test_images_of_two_sizes_are_refused(tmp_path, pixels):
         load_dataset("folder", tmp_path)
 
 
+def test_a_folder_of_one_class_is_refused(tmp_path, pixels):
+    (tmp_path / "ant").mkdir()
+    (tmp_path / "ant" / "a.png").write_bytes(png(pixels[0]))
+    with pytest.raises(DatasetError, match="has one class, 'ant': put the PNG files of each class in a sub"):
+        load_dataset("folder", tmp_path)
+
+
 def test_empty_folder_is_named(tmp_path):
     with pytest.raises(DatasetError, match="has no images"):
         load_dataset("folder", tmp_path)

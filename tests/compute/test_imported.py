@@ -104,15 +104,23 @@ def test_judgement_is_the_network_s():
     pixels, originals = rng.random((2, 6, 12), np.float32)
     logits = rng.normal(size=(6, 4)).astype(np.float32)
     targets = np.array([0, 1, 2, 3, 0, 1])
+    logits[:3, :3] += 9 * np.eye(3, dtype=np.float32)
     judged = judge(pixels, originals, logits, targets)
-    for i, target in enumerate(targets):
+    assert {result.status for result in judged} == {"success", "failed"}
+    for i, (target, result) in enumerate(zip(targets, judged, strict=True)):
         change = pixels[i].astype(float) - originals[i].astype(float)
-        assert judged["status"][i] == ("success" if logits[i].argmax() == target else "failed")
-        assert judged["l1"][i] == pytest.approx(np.linalg.norm(change, 1))
-        assert judged["l2"][i] == pytest.approx(np.linalg.norm(change))
-        assert judged["linf"][i] == pytest.approx(np.linalg.norm(change, np.inf))
+        reached = logits[i].argmax() == target
+        assert result.status == ("success" if reached else "failed")
+        assert result.reason == (None if reached else "the network does not take it for the target")
+        assert result.l1 == pytest.approx(np.linalg.norm(change, 1))
+        assert result.l2 == pytest.approx(np.linalg.norm(change))
+        assert result.linf == pytest.approx(np.linalg.norm(change, np.inf))
         powers = np.exp(logits[i].astype(float))
-        assert judged["target_probability"][i] == pytest.approx(powers[target] / powers.sum())
+        assert result.target_probability == pytest.approx(powers[target] / powers.sum())
+        second = max((c for c in range(4) if c != target), key=lambda c: logits[i][c])
+        assert result.second_class == second
+        assert result.second_probability == pytest.approx(powers[second] / powers.sum())
+        assert (result.c, result.iterations, result.gradient_calls, result.forward_calls) == (None,) * 4
 
 
 def test_parameters_do_not_say_where_the_files_stand():

@@ -17,8 +17,7 @@ methods = ["lrp-epsilon-0.01", "lrp-alpha1-beta0", "published-lrp-0"]
 
 [[attacks]]
 id = "lbfgs"
-max_iterations = 6
-bisections = 2
+history = 8
 """
 
 

@@ -154,8 +154,6 @@ def test_only_images_with_an_example_are_chosen(imported, release):
 MIXED = """
 [[attacks]]
 id = "ours"
-max_iterations = 2
-bisections = 1
 max_gradient_calls = 20
 """
 

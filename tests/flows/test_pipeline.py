@@ -156,14 +156,14 @@ def test_a_lower_limit_is_a_study_of_fewer_images(study_file, lake_copy):
 
 def test_another_parameter_under_the_same_id_is_refused(study_file, lake_copy, tmp_path):
     changed = tmp_path / "changed.toml"
-    changed.write_text(study_file.read_text().replace("bisections = 2", "bisections = 3"))
+    changed.write_text(study_file.read_text().replace("history = 8", "history = 7"))
     plan = Plan(load_study(str(changed)), Lake(str(lake_copy)))
-    with pytest.raises(LakeMismatch, match=r"attack.bisections was 2, the study has 3"):
+    with pytest.raises(LakeMismatch, match=r"attack.history was 8, the study has 7"):
         plan.check_inputs()
-    with pytest.raises(LakeMismatch, match=r"attack.bisections was 2, the study has 3"):
+    with pytest.raises(LakeMismatch, match=r"attack.history was 8, the study has 7"):
         pipeline(study=str(changed), lake=str(lake_copy))
     with open_lake(str(lake_copy)) as database:
-        assert database.query("select bisections from attacks").item() == 2
+        assert database.query("select history from attacks").item() == 8
 
 
 def test_results_follow_the_lake(study_file, lake_copy):
@@ -180,7 +180,7 @@ def test_failed_attacks_are_rows_without_maps(study_file, tmp_path):
     text = (
         study_file.read_text()
         .replace("limit = 2", "limit = 1")
-        .replace("bisections = 2", "max_gradient_calls = 2\ninitial_c = 1e-9")
+        .replace("history = 8", "max_gradient_calls = 1")
     )
     file = tmp_path / "hopeless.toml"
     file.write_text(text)

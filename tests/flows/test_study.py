@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from compute.attacks.foolbox_parameters import FGSM
 from compute.attacks.imported import Imported
 from flows.errors import UserError
 from flows.study import BUILT_IN, Study, built_in_text, load_study, parse_study, slug
@@ -66,9 +67,48 @@ def test_paths_may_hold_environment_variables(monkeypatch, tmp_path):
         parse_study(text, "s.toml", tmp_path)
 
 
+def test_a_variable_may_have_a_default(monkeypatch):
+    text = MINIMAL + '[dataset]\nsource = "cifar10"\npath = "${DATA:-}"\n[model]\nfile = "${NET:-a}.keras"\n'
+    for given in (None, ""):
+        monkeypatch.delenv("DATA", raising=False)
+        if given is not None:
+            monkeypatch.setenv("DATA", given)
+        study = parse_study(text, "s.toml", Path("/studies"))
+        assert study.dataset.path is None
+        assert study.model.file == "/studies/a.keras"
+    monkeypatch.setenv("DATA", "cifar")
+    monkeypatch.setenv("NET", "/nets/b")
+    study = parse_study(text, "s.toml", Path("/studies"))
+    assert (study.dataset.path, study.model.file) == ("/studies/cifar", "/nets/b.keras")
+
+
+def test_the_paper_s_study_takes_cifar10_from_a_folder_or_downloads_it(monkeypatch):
+    monkeypatch.delenv("CIFAR10", raising=False)
+    assert load_study("paper").dataset.path is None
+    monkeypatch.setenv("CIFAR10", "/data/cifar10")
+    assert load_study("paper").dataset.path == "/data/cifar10"
+
+
 def test_a_study_comes_back_from_its_record():
-    text = MINIMAL + '[[attacks]]\nalgorithm = "imported"\npath = "x"\n[[attacks]]\nbisections = 2\n'
+    text = MINIMAL + '[[attacks]]\nalgorithm = "imported"\npath = "x"\n[[attacks]]\nhistory = 2\n'
     study = parse_study(text, "s.toml", Path())
+    assert Study.model_validate_json(study.model_dump_json()) == study
+
+
+def test_a_fixed_budget_is_part_of_the_id():
+    text = MINIMAL + "".join(
+        f"[[attacks]]\nalgorithm = '{name}'\n{keys}\n"
+        for name, keys in (
+            ("pgd-linf", "epsilon = 0.03"),
+            ("pgd-linf", "epsilon = 0.1"),
+            ("pgd-l2", "epsilon = 1"),
+            ("fgsm", "epsilon = 0.03\nid = 'mine'"),
+            ("ddn", ""),
+        )
+    )
+    study = parse_study(text, "s.toml", Path())
+    assert [a.id for a in study.attacks] == ["pgd-linf-0.03", "pgd-linf-0.1", "pgd-l2-1", "mine", "ddn"]
+    assert study.attack("mine").parameters == FGSM(epsilon=0.03)
     assert Study.model_validate_json(study.model_dump_json()) == study
 
 
@@ -94,7 +134,34 @@ def test_a_file_is_read_from_its_folder(tmp_path):
             MINIMAL + "[[attacks]]\ndistance = 'l7'",
             "attacks.0.distance: Input should be 'mse' or 'mae', not 'l7'",
         ),
-        (MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'", "attacks.0: algorithm must be one of lbfgs, imported"),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'fgms'", "attacks.0: algorithm must be one of lbfgs, "),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'fgms'", "deepfool-l2, imported, not 'fgms'"),
+        (MINIMAL + "[[attacks]]\npreset = 'foolbox-9'", "not 'lbfgs foolbox-9'"),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'", "attacks.0.epsilon: Field required"),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'\nepsilon = 8",
+            "epsilon must be at most 1 (white), not 8.0",
+        ),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'pgd-l2'\nepsilon = 0", "epsilon must be above 0, not 0.0"),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\nsteps = 0", "steps must be at least 1, not 0"),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\nsteps = 1.5",
+            "attacks.0.steps: Input should be a valid integer",
+        ),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\ngamma = 1", "gamma must be below 1, not 1.0"),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'ead'\nstep = 1",
+            "unknown key 'attacks.0.step'. Did you mean 'steps'? Allowed here: id, algorithm, confidence",
+        ),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'ead'\ndecision_rule = 'L2'",
+            "should be 'EN' or 'L1', not 'L2'",
+        ),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'deepfool-l2'\ncandidates = 1", "candidates must be at least 2"),
+        (
+            MINIMAL + 2 * "[[attacks]]\nalgorithm = 'fgsm'\nepsilon = 0.03\n",
+            "attack fgsm-0.03 stands twice",
+        ),
         (MINIMAL + "[[attacks]]\nalgorithm = 'imported'", "attacks.0.path: Field required"),
         (
             MINIMAL + "[[attacks]]\nalgorithm = 'imported'\npath = 'x'\nconfidence = 0.5",

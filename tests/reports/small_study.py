@@ -129,6 +129,7 @@ def results(study: Study, name: str = "small") -> dict[str, pl.DataFrame]:
     frames = {
         "study_overview": overview(study),
         "attack_overview": attack_overview(study),
+        "attack_failures": attack_failures(study),
         "attack_summary": attack_summary(study),
         **relevance_statistics(study),
         **rank_statistics(study),
@@ -172,13 +173,16 @@ def attack_overview(study: Study) -> pl.DataFrame:
         **KEYS,
         "attack": study.attack,
         "algorithm": "lbfgs",
+        "targeted": True,
         "images": len(study.images),
         "pairs": len(good),
         "successes": int(good.sum()),
         "failed": int((~good).sum()),
         "already_target": 0,
         "success_rate": float(good.mean()),
+        "second_is_label": 0.75 if good.any() else None,
         **{f"target_probability_{n}": q for n, q in zip(("q001", "q005", "q500"), quantiles, strict=True)},
+        "median_second_probability": 0.0625 if good.any() else None,
         "median_l2": float(np.median(l2[good])) if good.any() else None,
         "median_linf": float(np.median(linf[good])) if good.any() else None,
         "mean_gradient_calls": 60.0,
@@ -188,6 +192,13 @@ def attack_overview(study: Study) -> pl.DataFrame:
     return pl.DataFrame(
         [row], schema_overrides={k: pl.Float64 for k, v in row.items() if v is None and k not in text}
     )
+
+
+def attack_failures(study: Study) -> pl.DataFrame:
+    failed = int((~study.success).sum())
+    columns = {"attack": pl.String, "reason": pl.String, "pairs": pl.Int64, "share": pl.Float64}
+    rows = [(study.attack, "budget spent", failed, failed / len(study.success), 0.125)] if failed else []
+    return pl.DataFrame(rows, schema=columns | {"median_target_probability": pl.Float64}, orient="row")
 
 
 def attack_summary(study: Study) -> pl.DataFrame:
@@ -204,6 +215,7 @@ def attack_summary(study: Study) -> pl.DataFrame:
             (
                 *KEYS.values(),
                 study.attack,
+                True,
                 *key,
                 int(here.sum()),
                 int(good.sum()),
@@ -212,10 +224,10 @@ def attack_summary(study: Study) -> pl.DataFrame:
             )
         )
     columns: str = (
-        "dataset model attack label target pairs successes success_rate median_target_probability "
+        "dataset model attack targeted label target pairs successes success_rate median_target_probability "
         "median_l1 median_l2 median_linf"
     )
-    floats: dict[str, Any] = dict.fromkeys(columns.split()[7:], pl.Float64)
+    floats: dict[str, Any] = dict.fromkeys(columns.split()[8:], pl.Float64)
     return pl.DataFrame(rows, schema=columns.split(), schema_overrides=floats, orient="row")
 
 

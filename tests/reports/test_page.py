@@ -257,10 +257,41 @@ def test_sections_repeat_for_each_attack(frames, facts):
     assert {"overlap-0", "overlap-1", "success-1", "quantiles-adversarial-1", "summary-1"} <= set(
         page.figures
     )
-    assert page.text.count("Attack pgd") == 4
+    assert page.text.count("Attack pgd") == 4 + 1
     mine = other["relevance_quantiles"].filter(subject="pgd", method="lrp-0").sort("level")["value"].to_list()
     assert mine in values(page.figures["quantiles-adversarial-1"])
     assert mine not in values(page.figures["quantiles-adversarial-0"])
+
+
+def test_failures_are_told_with_their_reasons(read, frames, facts):
+    assert "No pair failed." in read.figures["failures-0"].text
+    row = {"attack": "lbfgs", "reason": "budget spent", "pairs": 3, "share": 3 / 72}
+    failed = pl.DataFrame([row | {"median_target_probability": 0.125}])
+    page = PageReader(render_page(frames | {"attack_failures": failed}, facts, queries={}))
+    figure = page.figures["failures-0"]
+    assert values(figure)[-1] == [3, 3 / 72, 0.125]
+    assert "budget spent" in figure.text
+    assert "3 pairs failed (4.17\N{NO-BREAK SPACE}%)" in figure.text
+
+
+def test_an_untargeted_attack_is_told_as_one(frames, facts):
+    """Of 9 images of the first label 4 came to one class, and 5 kept theirs."""
+    summary = frames["attack_summary"].head(1).with_columns(targeted=False, pairs=9, success_rate=4 / 9)
+    kept = summary.with_columns(target=pl.col("label"), successes=0, success_rate=0.0)
+    summary = pl.concat([summary.with_columns(successes=4), kept], how="vertical_relaxed")
+    overview = frames["attack_overview"].with_columns(targeted=False)
+    changed = frames | {"attack_summary": summary, "attack_overview": overview}
+    page = PageReader(render_page(changed, facts, queries={}))
+    row, ended = overview.row(0, named=True), summary.row(0, named=True)
+    assert f"away from their class: {row['successes']} of {row['pairs']} images succeeded" in page.text
+    figure = page.figures["success-0"]
+    assert "Classes reached" in figure.text
+    names = facts.class_name(ended["target"]), facts.class_name(ended["label"])
+    assert f"The most frequent end for its label is {names[0]} from {names[1]} (4 of 9)." in figure.text
+    (cells,) = page.specs["success-0-0"]["datasets"].values()
+    assert [(cell["label"], cell["target"]) for cell in cells] == [(ended["label"], ended["target"])]
+    none = changed | {"attack_summary": kept}
+    assert "No image left its class." in PageReader(render_page(none, facts, queries={})).text
 
 
 def test_other_subjects_and_classes_stay_out_of_the_tables(frames, facts):

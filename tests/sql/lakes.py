@@ -104,6 +104,7 @@ def toy_rows(
     dataset: str = DATASET,
     model: str = MODEL,
     seed: int = 0,
+    untargeted: tuple[str, ...] = (),
 ) -> Rows:
     """The rows of a toy lake; every third image is misclassified, so not attacked."""
     rng = np.random.default_rng(seed)
@@ -131,10 +132,13 @@ def toy_rows(
             keys = {"method": method, "subject": "original", "explains": "label", "target": None}
             rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
         for attack in attacks:
-            for target in set(range(classes)) - {label}:
-                pair = of_model | {"attack": attack, "target": target} | who
+            targets = sorted(set(range(classes)) - {label})
+            for target in [int(rng.choice(targets))] if attack in untargeted else targets:
                 status = rng.choice(["success", "failed", "already_target"], p=[0.8, 0.1, 0.1])
-                rows["adversarials"].append(pair | adversarial_columns(rng, str(status), n, classes))
+                if attack in untargeted and status == "failed":
+                    target = label  # the class that it kept
+                pair = of_model | {"attack": attack, "target": target} | who
+                rows["adversarials"].append(pair | adversarial_columns(rng, str(status), n, classes, target))
                 if status != "success":
                     continue
                 for method in methods:
@@ -149,6 +153,7 @@ def toy_rows(
         rows[table.name] = [{first: name} for name in names.get(table.name, ())]
     for row in rows["attacks"]:
         row["algorithm"] = f"algorithm of {row['attack']}"
+        row["targeted"] = row["attack"] not in untargeted
     pairs = sum(row["attack"] == attacks[-1] for row in rows["adversarials"])
     left_out = {"own_class": 3, "no_image": 1, "misclassified": 2, "wrong_size": 1, "unreadable": 1}
     ids = {"import_id": f"{dataset}.{model}.{attacks[-1]}", "attack": attacks[-1]}
@@ -156,18 +161,24 @@ def toy_rows(
     return rows
 
 
-def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: int) -> Row:
-    """Columns of one attacked pair, of random values."""
+def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: int, target: int) -> Row:
+    """Columns of one attacked pair, of random values; its classes follow from its logits."""
     numbers = {name: np.float32(rng.gamma(2.0)) for name in ("l1", "l2", "linf", "c")}
     calls = {name: int(rng.integers(1, 500)) for name in ("iterations", "gradient_calls", "forward_calls")}
+    logits = rng.normal(size=classes).astype(np.float32)
+    if status == "success":
+        logits[target] = logits.max() + 1
     return (
         numbers
         | calls
         | {
             "status": status,
+            "reason": str(rng.choice(["budget spent", "not sure"])) if status == "failed" else None,
             "pixels": rng.random(n).astype(np.float32),
-            "logits": rng.normal(size=classes).astype(np.float32),
+            "logits": logits,
             "target_probability": np.float32(rng.random()),
+            "second_class": int(np.argmax(np.where(np.arange(classes) == target, -np.inf, logits))),
+            "second_probability": np.float32(rng.random()),
         }
     )
 

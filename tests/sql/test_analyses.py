@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lakes import DATASET, MODEL, Row, Rows, band_size, map_columns, toy_rows, write_lake
+from lakes import ATTACKS, DATASET, MODEL, Row, Rows, band_size, map_columns, toy_rows, write_lake
 
 from sql.catalog import LakeDatabase, analyses, data_dictionary, open_lake
 
@@ -30,6 +30,7 @@ LAKES: dict[str, Callable[[], Rows]] = {
     "16x16x3": lambda: toy_rows(shape=(16, 16, 3), image_ids=tuple(range(12)), seed=1),
     "32x32x3": lambda: toy_rows(shape=(32, 32, 3), image_ids=tuple(range(9)), seed=2),
     "other designs": lambda: with_other_designs(toy_rows(seed=4)),
+    "an untargeted attack": lambda: toy_rows(image_ids=tuple(range(30)), untargeted=ATTACKS[-1:], seed=6),
     "twelve labels": lambda: toy_rows(image_ids=tuple(range(60)), classes=12, methods=("lrp-0",), seed=5),
 }
 
@@ -126,12 +127,16 @@ def test_every_analysis_has_an_oracle() -> None:
 def test_attack_summary(toy: tuple[Rows, LakeDatabase]) -> None:
     rows, lake = toy
     expected = []
+    targeted = {row["attack"]: row["targeted"] for row in rows["attacks"]}
     names = ("dataset", "model", "attack", "label", "target")
     for key, group in grouped(rows["adversarials"], *names):
-        won = successes_of(group)
+        won, tried = successes_of(group), group
+        if not targeted[key[2]]:
+            tried = [row for row in rows["adversarials"] if (row["attack"], row["label"]) == (key[2], key[3])]
         expected.append(
-            dict(zip(names, key, strict=True))
-            | {"pairs": len(group), "successes": len(won), "success_rate": len(won) / len(group)}
+            dict(zip(names[:3], key, strict=False))
+            | {"targeted": targeted[key[2]], "label": key[3], "target": key[4]}
+            | {"pairs": len(tried), "successes": len(won), "success_rate": len(won) / len(tried)}
             | {
                 f"median_{name}": quantile(won, name, 0.5)
                 for name in ("target_probability", "l1", "l2", "linf")
@@ -150,15 +155,20 @@ def test_attack_overview(toy: tuple[Rows, LakeDatabase]) -> None:
             dict(zip(names, key, strict=True))
             | {
                 "algorithm": f"algorithm of {key[2]}",
+                "targeted": next(row["targeted"] for row in rows["attacks"] if row["attack"] == key[2]),
                 "images": len({row["image_id"] for row in group}),
                 "pairs": len(group),
                 "successes": len(won),
                 "failed": sum(row["status"] == "failed" for row in group),
                 "already_target": sum(row["status"] == "already_target" for row in group),
                 "success_rate": len(won) / len(group),
+                "second_is_label": float(np.mean([row["second_class"] == row["label"] for row in won]))
+                if won
+                else None,
                 "target_probability_q001": quantile(won, "target_probability", 0.001),
                 "target_probability_q005": quantile(won, "target_probability", 0.005),
                 "target_probability_q500": quantile(won, "target_probability", 0.5),
+                "median_second_probability": quantile(won, "second_probability", 0.5),
                 "median_l2": quantile(won, "l2", 0.5),
                 "median_linf": quantile(won, "linf", 0.5),
                 "mean_gradient_calls": float(as_double(group, "gradient_calls").mean()),
@@ -166,6 +176,21 @@ def test_attack_overview(toy: tuple[Rows, LakeDatabase]) -> None:
             }
         )
     assert_same(lake.analyse("attack_overview"), expected)
+
+
+def test_attack_failures(toy: tuple[Rows, LakeDatabase]) -> None:
+    rows, lake = toy
+    expected = []
+    names = ("dataset", "model", "attack")
+    for key, pairs in grouped(rows["adversarials"], *names):
+        failed = [row for row in pairs if row["status"] == "failed"]
+        for (reason,), group in sorted(grouped(failed, "reason"), key=lambda item: (-len(item[1]), item[0])):
+            expected.append(
+                dict(zip(names, key, strict=True))
+                | {"reason": reason, "pairs": len(group), "share": len(group) / len(pairs)}
+                | {"median_target_probability": quantile(group, "target_probability", 0.5)}
+            )
+    assert_same(lake.analyse("attack_failures"), expected)
 
 
 MAP_KEYS = ("dataset", "model", "method", "subject", "explains")

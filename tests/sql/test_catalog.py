@@ -256,6 +256,15 @@ def lose_a_part(rows: Rows) -> None:
     row["start"] += np.float32(0.002 * max(abs(row[name]) for name in parts))
 
 
+def first_pair(rows: Rows, status: str) -> dict:
+    return next(row for row in rows["adversarials"] if row["status"] == status)
+
+
+def attack_twice(rows: Rows) -> None:
+    """One attack is said to be untargeted, but it has a row for each target."""
+    next(row for row in rows["attacks"] if row["attack"] == "lbfgs").update(targeted=False)
+
+
 FAULTS = {
     "rank_is_permutation": lambda rows: first_ok(rows)["rank"].__setitem__(0, first_ok(rows)["rank"][1]),
     "rank_orders_relevance": swap_best_two,
@@ -266,6 +275,9 @@ FAULTS = {
     "labels_agree": lambda rows: rows["images"][1].update(label=99),
     "explained_class_agrees": lambda rows: first_ok(rows, "lbfgs").update(explained_class=77),
     "attacks_start_correct": lambda rows: rows["predictions"][0].update(correct=False),
+    "failures_have_reasons": lambda rows: first_pair(rows, "failed").update(reason=None),
+    "classes_follow_logits": lambda rows: first_pair(rows, "success")["logits"].__imul__(np.float32(-1)),
+    "untargeted_once": attack_twice,
     "imports_add_up": lambda rows: rows["imports"][0].update(imported=rows["imports"][0]["imported"] - 1),
     "sizes_agree": lambda rows: rows["images"][0].update(height=5),
 }
@@ -278,6 +290,33 @@ def test_each_check_finds_its_fault(tmp_path: Path, rows: Rows, check: str) -> N
         report = {row["check"]: row for row in lake.check().rows(named=True)}
     assert report[check]["violations"] > 0
     assert report[check]["first"].startswith("{")
+
+
+OTHER_FAULTS = {
+    "a status that nobody knows": ("failures_have_reasons", {"status": "lost"}),
+    "a reason without a failure": ("failures_have_reasons", {"reason": "bad luck"}),
+    "the target as second class": ("classes_follow_logits", {"second_class": None}),
+    "towards the label": ("attacks_start_correct", {"target": None}),
+}
+
+
+@pytest.mark.parametrize("fault", OTHER_FAULTS)
+def test_adversarials_that_contradict_themselves_are_found(tmp_path: Path, rows: Rows, fault: str) -> None:
+    check, change = OTHER_FAULTS[fault]
+    row = first_pair(rows, "success")
+    own = {"second_class": row["target"], "target": row["label"]}
+    row.update({name: own[name] if value is None else value for name, value in change.items()})
+    with open_lake(str(write_lake(tmp_path / "lake", rows))) as lake:
+        report = {row["check"]: row["violations"] for row in lake.check().rows(named=True)}
+    assert report[check] == 1
+
+
+def test_a_failed_untargeted_attack_keeps_the_label(tmp_path: Path) -> None:
+    rows = toy_rows(image_ids=tuple(range(30)), untargeted=ATTACKS[-1:], seed=6)
+    kept = [row for row in rows["adversarials"] if row["target"] == row["label"]]
+    assert {(row["status"], row["attack"]) for row in kept} == {("failed", ATTACKS[-1])}
+    with open_lake(str(write_lake(tmp_path / "lake", rows))) as lake:
+        assert lake.check()["violations"].sum() == 0
 
 
 def test_data_dictionary_names_every_column(root: Path) -> None:
