@@ -6,11 +6,8 @@ builds it.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,9 @@ import keras
 import numpy as np
 from keras import layers
 
-HERE = Path(__file__).parent
-ENVIRONMENT = HERE.parents[1] / ".venv-zennit"
-WORKER = HERE / "zennit_worker.py"
+from tests.benchmarks.peer_process import Peer, peer_process
+
+WORKER = Path(__file__).parent / "zennit_worker.py"
 
 
 def rule(name: str, **options: Any) -> dict[str, Any]:
@@ -33,39 +30,13 @@ def composite(name: str, first: dict[str, Any] | None = None, **options: Any) ->
     return {"composite": name, "options": options} | ({"first": first} if first else {})
 
 
-class Zennit:
-    """A running worker."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-
-    def ask(self, task: str, **request: Any) -> dict[str, Any]:
-        """The worker's answer; RuntimeError where it died (its own words are on stderr)."""
-        assert self._process.stdin and self._process.stdout
-        print(json.dumps({"task": task, **request}), file=self._process.stdin, flush=True)
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"zennit's process ended during '{task}', with code {self._process.wait()}")
-        return json.loads(line)
+Zennit = Peer
+"""A running worker."""
 
 
-@contextlib.contextmanager
-def zennit_process(threads: int) -> Iterator[Zennit]:
+def zennit_process(threads: int) -> AbstractContextManager[Zennit]:
     """A worker on so many threads; ends this program with code 0 and the reason where there is none."""
-    if not (ENVIRONMENT / "ready").is_file():
-        print("skipped: there is no environment .venv-zennit; `make .venv-zennit/ready` says why")
-        sys.exit(0)
-    with subprocess.Popen(
-        [ENVIRONMENT / "bin" / "python", WORKER, str(threads)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout
-        if not process.stdout.readline():
-            print("skipped: PyTorch and zennit cannot be imported from .venv-zennit, see above")
-            sys.exit(0)
-        yield Zennit(process)
+    return peer_process("zennit", WORKER, str(threads))
 
 
 def write_network(path: Path, model: keras.Model, images: np.ndarray, classes: np.ndarray) -> None:
