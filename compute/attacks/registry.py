@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from compute.attacks import lbfgs
+from compute.attacks import foolbox24, lbfgs
+from compute.attacks.foolbox24 import Foolbox24
 from compute.attacks.foolbox_parameters import FOOLBOX_ATTACKS, Boundary, FoolboxAttack
 from compute.attacks.imported import Imported
 from compute.attacks.lbfgs import LBFGS
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
     from compute.attacks.foolbox_attacks import Pool
     from compute.attacks.lockstep import Evaluate
 
-Searched = LBFGS | FoolboxAttack
+Searched = LBFGS | Foolbox24 | FoolboxAttack
 """Parameters of the attacks that are run here."""
 Parameters = Searched | Imported
 
 ATTACKS: dict[str, type[Parameters]] = {
     "lbfgs": LBFGS,
+    "lbfgs foolbox-2.4": Foolbox24,
     **FOOLBOX_ATTACKS,
     "imported": Imported,
 }
@@ -78,4 +80,6 @@ def run(
             network.forward, images, classes, parameters, batch_size, on_result, pool
         )
     evaluate = network.evaluator(parameters.logits)
+    if isinstance(parameters, Foolbox24):
+        return foolbox24.attack(evaluate, images, classes, parameters, batch_size, on_result)
     return lbfgs.attack(evaluate, images, classes, parameters, batch_size, on_result)
