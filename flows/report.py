@@ -28,6 +28,7 @@ def report(study: Study, lake: Lake, output: str | None = None) -> str:
         class_names=Plan(study, lake).class_names(),
         settings=_settings(study, _limit(study, lake)),
         versions=versions(),
+        attacks=tuple(attack.id for attack in study.attacks),
     )
     target = Path(output) if output else report_path(study, lake)
     return str(write_report(results, facts, target).resolve())

@@ -54,7 +54,7 @@ class StudyFacts:
     """What the page says of a study beside its results.
 
     `class_names[i]` names class i (numbers are shown where it is empty); `settings` are shown as they
-    are, `versions` maps a package to its version.
+    are, `versions` maps a package to its version. `attacks` are shown in this order, others behind them.
     """
 
     name: str
@@ -63,10 +63,17 @@ class StudyFacts:
     class_names: tuple[str, ...] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    attacks: tuple[str, ...] = ()
 
     def class_name(self, index: int) -> str:
         """Name of a class, or its number."""
         return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
+
+    def in_order(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Rows of a result by attack, in the study's order."""
+        place = {attack: i for i, attack in enumerate(self.attacks)}
+        places = pl.Series([place.get(attack, len(place)) for attack in frame["attack"]], dtype=pl.Int64)
+        return frame.with_columns(places.alias("_place")).sort("_place", maintain_order=True).drop("_place")
 
 
 def load_results(lake_url: str, study_name: str) -> dict[str, pl.DataFrame]:

@@ -68,6 +68,7 @@ class Section:
 
 def sections(results: Results, facts: StudyFacts, published: PublishedFigures) -> list[Section]:
     """All sections in the order of the page."""
+    results = dict(results) | {"attack_overview": facts.in_order(results["attack_overview"])}
     attacks = results["attack_overview"]["attack"].to_list()
     build: tuple[tuple[str, str, Callable[..., list[Figure]]], ...] = (
         ("attacks", "Attacks", _attack_figures),
@@ -100,20 +101,19 @@ def sections(results: Results, facts: StudyFacts, published: PublishedFigures) -
 
 def _in_short(results: Results, facts: StudyFacts) -> Section:
     said = sentences.in_short(results["attack_overview"], results["topk_overlap"])
-    attacks = results["topk_overlap"]["attack"].unique(maintain_order=True).to_list()
+    overlap = facts.in_order(results["topk_overlap"])
+    compared = overlap["attack"].n_unique() > 1
     figures = []
-    for i, attack in enumerate(attacks):
-        overlap = _of(results["topk_overlap"], attack)
-        suffix = f", attack {attack}" if len(attacks) > 1 else ""
+    if not overlap.is_empty():
+        table = tables.summary_of_attacks(overlap) if compared else tables.summary_table(overlap)
         figures.append(
             Figure(
-                f"summary-{i}",
-                f"Overlap of the top 1 % and 10 %{suffix}",
+                "summary",
+                "Overlap of the top 1 % and 10 %" + (" by attack" if compared else ""),
                 "topk_overlap",
                 "Share of an original's most relevant components that are again among the most relevant "
-                "of its adversarial "
-                "example, mean over pairs.",
-                [Panel(table=tables.summary_table(overlap))],
+                "of its adversarial example, mean over pairs.",
+                [Panel(table=table)],
             )
         )
     return Section(
@@ -154,25 +154,21 @@ def _attack_figures(
         if shown
         else "No pair succeeded: there is nothing to show."
     )
-    return [
+    figures = [
         Figure(
             f"success{end}",
             "Success by class pair" if aimed else "Classes reached",
             "attack_summary",
             sentences.matrix(ended if aimed else summary, facts),
             matrix,
-        ),
-        Figure(
-            f"failures{end}",
-            "Why attacks failed",
-            "attack_failures",
-            sentences.failures(failed),
-            [] if failed.is_empty() else [Panel(table=tables.failure_table(failed))],
-        ),
-        Figure(
-            f"pairs{end}", "Originals and their adversarial examples (Fig. 3)", "pair_gallery", said, shown
-        ),
+        )
     ]
+    if not failed.is_empty():
+        panel = Panel(table=tables.failure_table(failed))
+        why = sentences.failures(failed)
+        figures.append(Figure(f"failures{end}", "Why attacks failed", "attack_failures", why, [panel]))
+    title = "Originals and their adversarial examples (Fig. 3)"
+    return [*figures, Figure(f"pairs{end}", title, "pair_gallery", said, shown)]
 
 
 def _map_figures(

@@ -161,8 +161,6 @@ def _reached(tried: pl.DataFrame, facts: StudyFacts) -> str:
 
 def failures(rows: pl.DataFrame) -> str:
     """How many pairs failed; `rows`: attack_failures of one attack."""
-    if rows.is_empty():
-        return "No pair failed."
     return (
         f"{plural(int(rows['pairs'].sum()), 'pair')} failed ({percent(float(rows['share'].sum()), 2)}). They "
         "are kept with their best attempt, and have no maps."

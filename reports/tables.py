@@ -96,6 +96,33 @@ def summary_table(overlap: pl.DataFrame) -> Table:
     return table
 
 
+def summary_of_attacks(overlap: pl.DataFrame) -> Table:
+    """One row a method, two columns an attack: overlap of the top 1 % and of the top 10 %; chance first."""
+    attacks = overlap["attack"].unique(maintain_order=True).to_list()
+    bands = ("1 %", "10 %")
+    columns = [f"{attack}, top {band}" for attack in attacks for band in bands]
+    table = Table(("convention", "method", *columns))
+    figures = {
+        (r["attack"], r["method"], r["original_band"]): r
+        for r in overlap.iter_rows(named=True)
+        if r["original_band"] == r["adversarial_band"]
+    }
+    chance = [
+        next((r["chance"] for (a, _, b), r in figures.items() if (a, b) == (attack, band)), None)
+        for attack in attacks
+        for band in bands
+    ]
+    table.rows.append(
+        Row((("by chance", 1), ("", 1)), tuple(number(share, percent) for share in chance), "reference")
+    )
+    for convention, methods in by_convention(overlap["method"]):
+        for i, method in enumerate(methods):
+            head = (names.CONVENTIONS[convention], len(methods) if i == 0 else 0)
+            cells = tuple(_overlap_cell(figures.get((a, method, b))) for a in attacks for b in bands)
+            table.rows.append(Row((head, (method_name(method), 1)), cells))
+    return table
+
+
 def overview_table(overview: pl.DataFrame) -> Table:
     """What is in scope: one row a thing, with its number of rows in the lake."""
     table = Table(("", "id", "what it is", "rows"))

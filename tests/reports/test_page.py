@@ -65,7 +65,7 @@ def test_every_figure_names_and_shows_its_query(read):
         assert analysis, name
         assert sql[analysis[1]].splitlines()[-1] in figure.text
     shown = {re.search(r"Query: (\w+)", f.text)[1] for f in read.figures.values()}  # type: ignore[index]
-    assert shown == set(COLUMNS)
+    assert shown == set(COLUMNS) - {"attack_failures"}  # nothing failed
 
 
 def test_query_texts_bring_the_views_they_read():
@@ -119,9 +119,7 @@ def test_summary_tells_times_chance(read, frames):
     )
     shown = [
         value
-        for _, value in row_of(
-            read.figures["summary-0"], "Canonical convention", method_name("lrp-epsilon-1")
-        )
+        for _, value in row_of(read.figures["summary"], "Canonical convention", method_name("lrp-epsilon-1"))
     ]
     assert shown[-3:] == [row["overlap"], row["chance"], row["overlap"] / row["chance"]]
 
@@ -254,17 +252,39 @@ def test_sections_repeat_for_each_attack(frames, facts):
             added = added.filter(pl.col("subject") == "pgd")
         both[name] = pl.concat([frame, added]) if name != "study_overview" else frame
     page = PageReader(render_page(both, facts))
-    assert {"overlap-0", "overlap-1", "success-1", "quantiles-adversarial-1", "summary-1"} <= set(
-        page.figures
-    )
+    assert {"overlap-0", "overlap-1", "success-1", "quantiles-adversarial-1", "summary"} <= set(page.figures)
     assert page.text.count("Attack pgd") == 4 + 1
     mine = other["relevance_quantiles"].filter(subject="pgd", method="lrp-0").sort("level")["value"].to_list()
     assert mine in values(page.figures["quantiles-adversarial-1"])
     assert mine not in values(page.figures["quantiles-adversarial-0"])
 
 
+def test_attacks_stand_side_by_side_in_the_order_of_the_study(frames, facts):
+    """A second attack of the same pairs, with half the overlap."""
+    both = dict(frames)
+    for name, frame in frames.items():
+        if "attack" in frame.columns:
+            both[name] = pl.concat([frame.with_columns(attack=pl.lit("aaa")), frame])
+    half = pl.when(pl.col("attack") == "aaa").then(pl.col("overlap") / 2).otherwise(pl.col("overlap"))
+    both["topk_overlap"] = both["topk_overlap"].with_columns(overlap=half)
+    for order, first, second in ((("lbfgs", "aaa"), "lbfgs", "aaa"), ((), "aaa", "lbfgs")):
+        page = PageReader(render_page(both, replace(facts, attacks=order), queries={}))
+        figure = page.figures["summary"]
+        assert [text for text, _ in figure.rows[0]][2:] == [
+            f"{attack}, top {band}" for attack in (first, second) for band in ("1 %", "10 %")
+        ]
+        assert page.text.index(f"The attack {first} was run") < page.text.index(
+            f"The attack {second} was run"
+        )
+        assert page.text.index(f"Attack {first}. Of the") < page.text.index(f"Attack {second}. Of the")
+        found = row_of(figure, "Canonical convention", method_name("lrp-epsilon-1"))
+        shares = [value for _, value in found if value is not None]
+        whole, halved = (shares[:2], shares[2:]) if first == "lbfgs" else (shares[2:], shares[:2])
+        assert [2 * value for value in halved] == pytest.approx(whole)
+
+
 def test_failures_are_told_with_their_reasons(read, frames, facts):
-    assert "No pair failed." in read.figures["failures-0"].text
+    assert "failures-0" not in read.figures
     row = {"attack": "lbfgs", "reason": "budget spent", "pairs": 3, "share": 3 / 72}
     failed = pl.DataFrame([row | {"median_target_probability": 0.125}])
     page = PageReader(render_page(frames | {"attack_failures": failed}, facts, queries={}))
