@@ -168,10 +168,9 @@ class _PairSearch:
 
     def _minimise(self, c: float) -> Generator[np.ndarray, Evaluation, bool]:
         """Run L-BFGS-B for one c, from the original; whether its last iterate is adversarial."""
+        import greenlet
         from scipy.optimize import fmin_l_bfgs_b  # half a second, which commands that attack nothing save
 
-        import greenlet
-        
         self.c = c
 
         def count(_: np.ndarray) -> None:
