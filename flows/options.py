@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-STUDIES = "demo, paper, published, or a study file (TOML)."
+STUDIES = "demo, paper, paper-attack, published, or a study file (TOML)."
 
 StudyArgument = Annotated[str, typer.Argument(help=STUDIES, metavar="[STUDY]")]
 LakeOption = Annotated[str, typer.Option("--lake", envvar="RELEVANCE_LAKE", help="Folder of the lake.")]

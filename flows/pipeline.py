@@ -24,7 +24,9 @@ from flows.plan import Plan, opened
 from flows.runs import record_run
 from flows.wanted import require_imported
 
-StudyName = Annotated[str, Field(description="demo, paper, or the path of a study file (TOML)")]
+StudyName = Annotated[
+    str, Field(description="demo, paper, paper-attack, published, or the path of a study file (TOML)")
+]
 LakeUrl = Annotated[str, Field(description="folder of the lake, made where it is missing")]
 Limit = Annotated[
     int | None, Field(description="only the first N correctly classified images; none: the study's own", ge=1)
@@ -87,7 +89,7 @@ def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
 
 @flow(name="attack", task_runner=one_at_a_time)
 def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
-    """Make adversarial examples of the correctly classified images, towards every other class."""
+    """Make adversarial examples of the correctly classified images."""
     loaded, target = opened(study, lake, limit)
     missing = attacking.missing_shards(loaded, target)
     return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)

@@ -70,6 +70,8 @@ def attack(
     `on_result(index, result)` is called for every pair of a batch when the batch is done. Raises
     AttackInputError for images outside [0, 1] and for classes that the network does not have.
     """
+    if not len(images):
+        return []
     network = _Counted(forward)
     clean = _logits(network, images, batch_size)
     require_pairs(images, classes, clean.shape[1])

@@ -252,6 +252,19 @@ def test_boundary_starts_from_the_whole_dataset_whatever_the_limit(copied, tmp_p
     assert [row for row in rows_of(copied, "boundary") if row["image_id"] == first[0]["image_id"]] == first
 
 
+def test_the_preset_is_an_attack_of_its_own(copied, tmp_path):
+    text = re.sub(r"\[\[attacks\]\].*", "", STUDY, flags=re.S)
+    file = tmp_path / "preset.toml"
+    file.write_text(text + '[[attacks]]\npreset = "foolbox-2.4"\nmax_gradient_calls = 3\n')
+    attack_all(file, copied, limit=1)
+    rows = rows_of(copied, "lbfgs-foolbox-2.4")
+    assert len(rows) == 9 and {row["gradient_calls"] for row in rows} == {3}
+    assert {(row["status"], row["reason"]) for row in rows} >= {("failed", "budget spent")}
+    with open_lake(str(copied)) as database:
+        stored = database.query("select algorithm, preset from attacks where preset is not null").rows()
+    assert stored == [("lbfgs", "foolbox-2.4")]
+
+
 def test_weights_that_are_not_finite_stop_before_any_attack(tmp_path, typed):
     import keras
 

@@ -1,11 +1,16 @@
 """The study file: defaults, and every mistake named with its place and what is allowed."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import sql.tables
+from compute.attacks.foolbox24 import Foolbox24
 from compute.attacks.foolbox_parameters import FGSM
 from compute.attacks.imported import Imported
+from compute.attacks.registry import ATTACKS
 from flows.errors import UserError
 from flows.study import BUILT_IN, Study, built_in_text, load_study, parse_study, slug
 
@@ -29,7 +34,7 @@ def test_built_in_studies_are_valid(name, monkeypatch):
 
 def test_defaults_are_the_documented_ones():
     demo, minimal = load_study("demo"), parse_study(MINIMAL, "s.toml", Path())
-    assert minimal.attacks == demo.attacks
+    assert minimal.attacks == (demo.attack("lbfgs"),)
     assert minimal.dataset == demo.dataset
     assert (minimal.dataset.id, minimal.model.id) == ("cifar10-samples", "cifar10-table2")
 
@@ -83,10 +88,19 @@ def test_a_variable_may_have_a_default(monkeypatch):
 
 
 def test_the_paper_s_study_takes_cifar10_from_a_folder_or_downloads_it(monkeypatch):
-    monkeypatch.delenv("CIFAR10", raising=False)
-    assert load_study("paper").dataset.path is None
-    monkeypatch.setenv("CIFAR10", "/data/cifar10")
-    assert load_study("paper").dataset.path == "/data/cifar10"
+    for name in ("paper", "paper-attack"):
+        monkeypatch.delenv("CIFAR10", raising=False)
+        assert load_study(name).dataset.path is None
+        monkeypatch.setenv("CIFAR10", "/data/cifar10")
+        assert load_study(name).dataset.path == "/data/cifar10"
+
+
+def test_the_paper_s_attack_is_configured_as_the_authors_had_it():
+    """Foolbox 2.4.0, mean absolute distance, threshold 1e-4, 1,000 iterations, on the softmax output."""
+    (attack,) = load_study("paper-attack").attacks
+    assert attack.parameters == Foolbox24(
+        distance="mae", logits="softmax", quantise="floor", max_iterations=1000, threshold=1e-4
+    )
 
 
 def test_a_study_comes_back_from_its_record():
@@ -188,15 +202,26 @@ def test_mistakes_are_named(text, said):
 
 
 def test_unknown_study_names_the_remedy():
-    with pytest.raises(UserError, match=r"no study 'demmo': give demo, paper, published, or a TOML file"):
+    with pytest.raises(
+        UserError, match=r"no study 'demmo': give demo, paper, paper-attack, published, or a TOML file"
+    ):
         load_study("demmo")
 
 
-def test_the_demo_file_shows_every_attack_parameter():
-    from dataclasses import fields
-
-    from compute.attacks.lbfgs import LBFGS
-
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_the_demo_file_shows_every_attack_parameter(kind):
     text = built_in_text("demo")
-    for field in fields(LBFGS):
-        assert f"\n{field.name} = " in text
+    algorithm, _, preset = kind.partition(" ")
+    assert re.search(rf'"{preset or algorithm}"', text) or re.search(rf"\b{algorithm}\b", text)
+    for field in fields(ATTACKS[kind]):
+        assert re.search(rf"\b{field.name}\b", text), field.name
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_the_lake_has_a_column_for_every_attack_parameter(kind):
+    given = {"path": "x", "epsilon": 0.5}
+    named = {field.name for field in fields(ATTACKS[kind])}
+    row = ATTACKS[kind](**{name: value for name, value in given.items() if name in named}).as_row()
+    assert set(row) < {column.name for column in sql.tables.ATTACKS.columns}
+    assert named - {"path"} <= set(row)
+    assert row["algorithm"] == kind.partition(" ")[0]
