@@ -94,14 +94,17 @@ def logits_function(
 def linear(node: Linear, x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:
     """The node's linear map of x, with this kernel in place of its own and without bias."""
     weights = tf.constant(kernel, x.dtype)
+    same: Any = conv2d_same
     if isinstance(node, Dense):
-        return tf.matmul(x, weights)
+        if x.shape.rank != 2:
+            return tf.matmul(x, weights)
+        # a matrix product rounds a row by its place in the batch, a convolution does not
+        return same(x[None, None], weights[None, None])[0, 0]
     if isinstance(node, Diagonal):
         return x * weights
     if node.groups > 1:
         return _grouped(node, x, weights)
     if _is_plain(node) and node.padding == "SAME" and all(size % 2 for size in kernel.shape[:2]):
-        same: Any = conv2d_same
         return same(x, weights)
     return _convolve(node, x, weights)
 
