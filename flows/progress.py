@@ -97,7 +97,10 @@ def track(description: str, total: int, unit: str) -> Iterator[Callable[..., Non
 
 def _rate(done: int, unit: str, seconds: float) -> str:
     """`12 pairs/s`."""
-    return f"{done / seconds:.3g} {unit}/s" if done and seconds > 0 else ""
+    if not done or seconds <= 0:
+        return ""
+    rate = done / seconds
+    return f"{rate:,.0f} {unit}/s" if rate >= 100 else f"{rate:.3g} {unit}/s"
 
 
 def _joined(*parts: str) -> str:
