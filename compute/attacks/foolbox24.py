@@ -169,7 +169,6 @@ class _PairSearch:
     def _minimise(self, c: float) -> Generator[np.ndarray, Evaluation, bool]:
         """Run L-BFGS-B for one c, from the original; whether its last iterate is adversarial."""
         import greenlet
-        import greenlet
         from scipy.optimize import fmin_l_bfgs_b  # half a second, which commands that attack nothing save
 
         self.c = c
