@@ -36,7 +36,7 @@ from tests.benchmarks.published_pairs import (
 )
 
 WORKER = Path(__file__).parent / "foolbox24_worker.py"
-THEIRS, OURS, BY_PRESET = 40, 512, 10
+THEIRS, OURS, BY_PRESET, TIMED_ANEW = 40, 512, 10, 5
 RATE_BAR, RATE_GOAL = 50, 80
 
 
@@ -99,7 +99,7 @@ def compare_ours(network: PublishedNetwork, theirs: dict[str, np.ndarray]) -> bo
     show_attack(f"ours, all {OURS}", network, pairs, successes(results), delivered, calls)
     ours, delivered = successes(results)[:THEIRS], delivered[:THEIRS]
     show_attack(f"ours, the same {THEIRS}", network, same, ours, delivered, calls[:THEIRS])
-    rates = OURS / seconds, THEIRS / float(theirs["seconds"].sum())
+    rates = OURS / seconds, 1 / float(theirs["seconds"].mean())
     print(f"pairs a second: ours {rates[0]:.2f} at batch {BATCH}, Foolbox 2.4.0 {rates[1]:.3f}")
     both = ours & found
     ratios = (l2(same, delivered) / l2(same, theirs["delivered"]))[both]
@@ -146,11 +146,12 @@ def main(cache: Path | None) -> bool:
         theirs = run_foolbox(network, pairs)
         save_cache(cache, pairs, **theirs)
     else:
-        print(f"Foolbox's results and seconds are those in {cache}")
+        print(f"Foolbox's images are those in {cache}, its rate is timed anew on {TIMED_ANEW} of the pairs")
+        theirs["seconds"] = run_foolbox(network, pairs.of(slice(TIMED_ANEW)))["seconds"]
     return all([compare_ours(network, theirs), compare_preset(network, theirs)])
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Our attack against Foolbox 2.4.0's LBFGSAttack.")
-    parser.add_argument("--cache", type=Path, help="Foolbox's results are kept there and taken from there")
+    parser.add_argument("--cache", type=Path, help="what Foolbox finds is kept there and taken from there")
     sys.exit(not main(parser.parse_args().cache))

@@ -65,7 +65,7 @@ def compare_mae(network: PublishedNetwork, count: int) -> bool:
         f"{count} published pairs at their confidence (median {np.median(confidence):.6f}, smallest "
         f"{confidence.min():.3f}): median mean absolute distance {theirs * 255:.3f} grey levels"
     )
-    evaluate = cross_entropy_evaluator(network.logits_of)
+    evaluate = cross_entropy_evaluator(network.logits_of, chunk=1)
     met = []
     for quantise in ("none", "round"):
         started = time.perf_counter()
