@@ -165,6 +165,20 @@ def test_a_longer_prefix_replaces_a_shorter_one(copied, study_file):
     assert attack_all(study_file, copied, 5, "fgsm-0.004") == 0
 
 
+def test_an_extension_that_was_interrupted_goes_on(copied, study_file, tmp_path):
+    """Killed between two classes: some files are of the longer prefix, some of the shorter, one is gone."""
+    short = {f: f.read_bytes() for f in (copied / "adversarials").rglob("attack=fgsm-0.004/*/*.parquet")}
+    attack_all(study_file, copied, 5, "fgsm-0.004")
+    whole = {f: f.read_bytes() for f in (copied / "adversarials").rglob("attack=fgsm-0.004/*/*.parquet")}
+    for old, content in list(short.items())[:6]:
+        (old.parent / "ids-0-999-images-5.parquet").unlink()
+        old.write_bytes(content)
+    old.unlink()
+    assert attack_all(study_file, copied, 5, "fgsm-0.004") == 6
+    after = {f: f.read_bytes() for f in (copied / "adversarials").rglob("attack=fgsm-0.004/*/*.parquet")}
+    assert after == whole
+
+
 def test_a_lost_file_is_made_again_and_the_same(copied, study_file):
     """One that has a row, and one that has none."""
     files = sorted((copied / "adversarials").rglob("attack=fgsm-0.004/*/*.parquet"))
