@@ -41,9 +41,9 @@ if not hasattr(np, "find_common_type"):  # eagerpy 0.30 predates NumPy 2
 NOT_REACHED = "the target was not reached"
 NOT_LEFT = "the image kept its class"
 NOT_SURE = "the class reached is less probable than the confidence asked for"
+NO_START = "no correctly classified image of the target to start from"
 SHRINKS = 100
 """Tries to bring a rounded change into its budget; one or two are enough."""
-NO_START = "no correctly classified image of the target to start from"
 
 
 @dataclass(frozen=True)
