@@ -14,6 +14,10 @@ import numpy as np
 SMALLEST = 1e-8
 """Pairs whose curvature is below this share of the change of gradient are left out."""
 
+STRETCH = 2.0
+"""Factor on the first estimate of the inverse Hessian, |step| / |change of gradient|: networks of ReLUs bend
+at every kink, and longer steps end nearer."""
+
 
 class Curvature:
     """Steps and changes of gradient of `places` problems in `size` variables, the last `history` of each.
@@ -54,7 +58,7 @@ class Curvature:
         weight = weight[:, None]
         kept = np.minimum(self.count[rows], history)
         shares: list[tuple[np.ndarray, ...]] = []
-        scale = np.ones(m)
+        scale, scaled = np.ones(m), np.zeros(m, bool)
         for age in range(int(kept.max(initial=0))):
             step = (self.count[rows] - 1 - age) % history
             change = history + step
@@ -70,8 +74,9 @@ class Curvature:
             coefficients[every, :, step] -= share
             coefficients[every, :, change] -= share * weight
             shares.append((step, by_change, inverse, share))
-            newest = used & (scale == 1)
-            scale[newest] = np.sqrt(squared[newest] / length[newest])
+            newest = used & ~scaled
+            scale[newest] = STRETCH * np.sqrt(squared[newest] / length[newest])
+            scaled |= used
         coefficients *= np.minimum(scale, 1)[:, None, None]
         for step, by_change, inverse, share in reversed(shares):
             back = np.einsum("ij,irj->ir", by_change, coefficients) * inverse[:, None]

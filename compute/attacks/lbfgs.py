@@ -39,9 +39,9 @@ class LBFGS:
     """`true`, or `softmax`: the softmax output is taken for logits, as in the paper's experiment"""
     quantise: Quantise = "round"
     """`none`; `round` or `floor` to 8-bit levels; success is verified on the delivered image"""
-    tolerance: float = 3e-4
+    tolerance: float = 1e-4
     """relative gain in distance below which a search ends"""
-    margin: float = 0.02
+    margin: float = 0.05
     """how far beyond the required log-odds of the target a search aims"""
     history: int = 6
     """L-BFGS corrections kept"""

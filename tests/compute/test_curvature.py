@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compute.attacks.curvature import Curvature
+from compute.attacks.curvature import STRETCH, Curvature
 
 SIZE, HISTORY = 20, 4
 
@@ -19,7 +19,7 @@ def two_loops(pairs, weight, vector):
         q -= share * y
         shares.append(share)
     s, y = pairs[-1]
-    q *= min(1.0, np.linalg.norm(s) / np.linalg.norm(y))
+    q *= min(1.0, STRETCH * np.linalg.norm(s) / np.linalg.norm(y))
     for (s, y), share in zip(pairs, reversed(shares), strict=True):
         q += (share - (y @ q) / (s @ y)) * s
     return q
@@ -28,7 +28,7 @@ def two_loops(pairs, weight, vector):
 def bfgs_matrix(pairs, weight):
     """The inverse Hessian itself, by equation 6.17 of the same book."""
     s, y = pairs[-1][0], pairs[-1][0] + weight * pairs[-1][1]
-    matrix = np.eye(SIZE) * min(1.0, np.linalg.norm(s) / np.linalg.norm(y))
+    matrix = np.eye(SIZE) * min(1.0, STRETCH * np.linalg.norm(s) / np.linalg.norm(y))
     for s, change in pairs:
         y = s + weight * change
         rho = 1 / (s @ y)
