@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from compute.attacks.inputs import require_pairs
 from compute.attacks.lockstep import Evaluate, Evaluation, Search, run_in_lockstep
@@ -102,7 +103,11 @@ def attack(
         (int(target), _PairSearch(image, int(target), parameters).run())
         for image, target in zip(images, targets, strict=True)
     )
-    return run_in_lockstep(searches, evaluate, images.shape[1:], batch_size, on_result)
+    import scipy.optimize  # noqa: F401 - its BLAS can be limited once it is loaded
+
+    # more threads cost more than they save on products this small, and stall where cores are shared
+    with threadpool_limits(1, "blas"):
+        return run_in_lockstep(searches, evaluate, images.shape[1:], batch_size, on_result)
 
 
 class _StopSearch(Exception):
