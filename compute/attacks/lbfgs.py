@@ -79,11 +79,12 @@ def attack(
 
     At most `batch_size` searches run at a time; one that ends leaves its place to the next pair.
     `on_result(index, result)` is called as soon as a pair is done. Raises AttackInputError where images
-    or targets cannot be attacked. An image that is of its target's class already has status
-    `already_target`.
+    or targets cannot be attacked. An image that is of its target's class already, at the confidence that is
+    asked for, has status `already_target`.
     """
     if not len(images):
         return []
+    images = np.ascontiguousarray(images, np.float32)
     classes = evaluate(images[:1], np.zeros(1, np.int64))[0].shape[1]
     require_pairs(images, targets, classes)
     originals = images.reshape(len(images), -1)

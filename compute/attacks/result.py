@@ -60,8 +60,9 @@ def measured(
     pixels = delivered.reshape(-1).astype(np.float32)
     change = np.abs(pixels.astype(np.float64) - original.reshape(-1))
     probabilities = softmax(logits)
-    others = np.where(np.arange(probabilities.size) == target, -1.0, probabilities)
-    second = int(np.nanargmax(others))
+    others = np.where(np.isnan(probabilities), 0.0, probabilities)
+    others[target] = -1
+    second = int(others.argmax())
     return AttackResult(
         status=status,
         reason=reason,

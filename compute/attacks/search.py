@@ -40,6 +40,14 @@ GRACE, IMPATIENCE = 15, 1.2
 SPREADS = 6
 """Times that a search for the least mean absolute distance begins again with a new spread."""
 
+LOST = 1e-9
+"""Probability of all other classes below which the cross-entropy's gradient is lost to rounding."""
+
+SPENT, STUCK = "budget spent", "no step leads nearer"
+ROUNDED = "every success was lost to rounding"
+FLAT, HELD = "gradient is zero", "all that would help is at the end of the box"
+NOT_FINITE = "the network gives values that are not finite"
+
 End = Callable[[int, str, str | None], None]
 """Called with place, status and reason as soon as a search ends."""
 
@@ -102,17 +110,24 @@ class Searches:
         for_gradient = (phase == START) | (phase == TRIAL)
         self.gradient_calls[rows[for_gradient]] += 1
         self.forward_calls[rows[~for_gradient]] += 1
-        finite = np.isfinite(logits).all(axis=1) & np.isfinite(gradient).all(axis=1)
-        for place in np.flatnonzero(~finite):
-            self._choose(rows[place], self.image[rows[place]], logits[place])
-            self._end(rows[place], "failed", "the network's output is not finite")
         with np.errstate(over="ignore", invalid="ignore"):
             seen = look(logits, self.target[rows], self.parameters.confidence, self.parameters.logits)
+        finite = np.isfinite(logits).all(axis=1) & np.isfinite(gradient).all(axis=1)
+        for place in np.flatnonzero(~finite):
+            row = rows[place]
+            if np.isinf(self.best[row]):
+                self._choose(row, self.image[row], logits[place])
+                self._end(row, "failed", NOT_FINITE)
+            else:
+                self._end(row, "success", None)
 
         def those(kind: int) -> tuple[np.ndarray, np.ndarray, Seen]:
             of = np.flatnonzero(finite & (phase == kind))
             if kind in (START, TRIAL):
-                self.trial_gradient[rows[of]] = gradient[of] / seen.share[of, None].astype(np.float32)
+                # far beyond the bound nothing is left of the cross-entropy's gradient: h bends little there
+                share = np.maximum(seen.share[of], LOST)[:, None].astype(np.float32)
+                known = seen.share[of, None] > LOST
+                self.trial_gradient[rows[of]] = np.where(known, gradient[of] / share, self.gradient[rows[of]])
             return rows[of], logits[of], seen.at(of)
 
         self._finish(*those(LAST))
@@ -148,6 +163,9 @@ class Searches:
         """Keep a trial that is a success as delivered; the next goal makes up for what rounding takes."""
         self.shift[rows] = np.maximum(0, seen.h - self.trial_h[rows])
         self._keep(rows[seen.reached], self.image[rows[seen.reached]], logits[seen.reached])
+        lost = ~seen.reached & np.isinf(self.best[rows]) & (seen.probability > self.best_failure[rows])
+        self.best_failure[rows[lost]] = seen.probability[lost]
+        self._choose(rows[lost], self.image[rows[lost]], logits[lost])
         return rows
 
     def _keep(self, rows: np.ndarray, images: np.ndarray, logits: np.ndarray) -> None:
@@ -194,9 +212,9 @@ class Searches:
         stuck = rows[vain & (self.curvature.count[rows] == 0)]
         self.curvature.clear(again)
         for row in stuck:
-            self._settle(row, "no step leads nearer")
+            self._settle(row, STUCK)
         for row in rows[spent]:
-            self._settle(row, "budget spent")
+            self._settle(row, SPENT)
         return np.concatenate([new, again])
 
     def _aim(self, rows: np.ndarray) -> None:
@@ -237,7 +255,9 @@ class Searches:
         spent = self._spent(rows)
         again = settled & ~flat & ~spent & (self.spreads[rows] < SPREADS) & (self.spread is not None)
         for place in np.flatnonzero((settled | flat | spent) & ~again):
-            reason = "its gradient is zero" if flat[place] else "budget spent" if spent[place] else ""
+            reason = SPENT
+            if flat[place]:
+                reason = HELD if gradient[place].any() else FLAT
             self._settle(rows[place], reason)
         if again.any():
             self._respread(rows[again])

@@ -314,10 +314,10 @@ class Broken:
 @pytest.mark.parametrize(
     ("network", "reason"),
     [
-        (Broken(), "its gradient is zero"),
+        (Broken(), "gradient is zero"),
         (Broken(slope=1.0), "no step leads nearer"),
-        (Broken(logit=np.nan), "the network's output is not finite"),
-        (Broken(slope=np.inf), "the network's output is not finite"),
+        (Broken(logit=np.nan), "the network gives values that are not finite"),
+        (Broken(slope=np.inf), "the network gives values that are not finite"),
     ],
 )
 @pytest.mark.parametrize("distance", ["mse", "mae"])
@@ -344,3 +344,25 @@ def test_what_cannot_be_attacked_is_refused(change, message):
     given = {"images": inner_images(2, 48).reshape(2, 4, 4, 3), "targets": np.array([1, 2])} | change
     with pytest.raises(ValueError, match=message):
         attack(Linear(), given["images"], given["targets"], LBFGS(), 4)
+
+
+def test_a_corner_of_the_box_is_no_flat_network():
+    """Two black and white components cannot reach the confidence that is asked for."""
+    network = Linear(components=4, classes=2)
+    network.weights *= 0.01
+    images = np.full((1, 1, 4, 1), 0.5, np.float32)
+    target = 1 - network.logits(images).argmax(1)
+    (result,) = attack(network, images, target, LBFGS(), 4)
+    assert (result.status, result.reason) == ("failed", "all that would help is at the end of the box")
+    assert set(result.pixels) <= {0.0, 1.0}
+
+
+def test_logits_beyond_what_probabilities_can_hold_end_well():
+    network = Linear(classes=3)
+    images, targets = pairs_of(network, inner_images(4, 48), 3)
+    network.weights, network.bias = network.weights * 1e4, network.bias * 1e4
+    with np.errstate(divide="ignore"):
+        results = attack(network, images, targets, LBFGS(confidence=0.0, quantise="none"), 4)
+    for result, target in zip(results, targets, strict=True):
+        assert result.status == "success"
+        assert network.logits(result.pixels[None])[0].argmax() == target
