@@ -31,19 +31,19 @@ from foolbox.attacks.projected_gradient_descent import (
 from foolbox.criteria import Criterion, Misclassification, TargetedMisclassification
 from foolbox.models.tensorflow import TensorFlowModel
 
+from compute.attacks import eagerpy_shim  # noqa: F401
 from compute.attacks import foolbox_parameters as p
 from compute.attacks.inputs import AttackInputError, require_pairs
-from compute.attacks.result import AttackResult, measured, quantised, softmax
-
-if not hasattr(np, "find_common_type"):  # eagerpy 0.30 predates NumPy 2
-    np.find_common_type = lambda arrays, scalars: np.result_type(*arrays, *scalars)  # type: ignore[attr-defined]
+from compute.attacks.result import LEVELS, AttackResult, measured, quantised, softmax
 
 NOT_REACHED = "the target was not reached"
 NOT_LEFT = "the image kept its class"
 NOT_SURE = "the class reached is less probable than the confidence asked for"
 NO_START = "no correctly classified image of the target to start from"
-SHRINKS = 100
-"""Tries to bring a rounded change into its budget; one or two are enough."""
+NOT_FINITE = "the network gives values that are not finite"
+OVER_BUDGET = "the delivered image is over the budget"
+FUZZ = 4e-7
+"""What a change may be over its budget: float32 knows a value near 1 no better than to 6e-8."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,16 @@ class _Batch:
         found[nothing] = self.images[nothing]
         delivered = np.stack([self._delivered(*pair) for pair in zip(self.images, found, strict=True)])
         logits = np.asarray(self.network(tf.constant(delivered)))
-        success = reaches(logits, self.classes, self.p)
+        over = np.zeros(len(delivered), bool)
+        if isinstance(self.p, p.FixedBudget):
+            over = np.array([size > self.p.epsilon + FUZZ for size in self._sizes(delivered)])
+        success = reaches(logits, self.classes, self.p) & ~over
         results = []
         for i, (original, image, own) in enumerate(zip(self.images, delivered, logits, strict=True)):
             there = int(own.argmax()) if success[i] else int(self.classes[i])
-            status, reason = ("success", None) if success[i] else ("failed", self._reason(own, i))
+            status, reason = (
+                ("success", None) if success[i] else ("failed", self._reason(own, i, bool(over[i])))
+            )
             results.append(measured(original, image, own, there, status, reason, **self._spent(i)))
         return results
 
@@ -210,21 +215,27 @@ class _Batch:
         return Delivered(tf.constant(self.classes))
 
     def _delivered(self, original: np.ndarray, found: np.ndarray) -> np.ndarray:
-        """The image as delivered; where rounding breaks a fixed budget the change is shrunk before."""
+        """The image as delivered; what rounding adds to a fixed budget is taken back."""
         delivered = quantised(found, self.p.quantise)
-        if self.p.quantise != "none" and isinstance(self.p, p.FixedBudget):
-            change, order = found - original, np.inf if self.p.distance == "linf" else 2
-            for _ in range(SHRINKS):
-                norm = float(np.linalg.norm((delivered - original).ravel(), order))
-                if norm <= self.p.epsilon + 1e-6:
-                    break
-                change *= np.float32(min(0.999, self.p.epsilon / norm))
-                delivered = quantised(original + change, self.p.quantise)
-        return delivered
+        if not isinstance(self.p, p.FixedBudget):
+            return delivered
+        if self.p.quantise == "none":
+            change = found.astype(np.float64) - original
+            size = np.linalg.norm(change.ravel(), np.inf if self.p.distance == "linf" else 2)
+            return (original + change * min(1.0, self.p.epsilon / max(size, FUZZ))).astype(np.float32)
+        within = _within_linf if self.p.distance == "linf" else _within_l2
+        return within(original, found, delivered, self.p.epsilon)
 
-    def _reason(self, logits: np.ndarray, i: int) -> str:
+    def _sizes(self, delivered: np.ndarray) -> np.ndarray:
+        """Norms of the changes that a fixed budget bounds, float64 [b]."""
+        changes = (delivered.astype(np.float64) - self.images).reshape(len(delivered), -1)
+        return np.linalg.norm(changes, np.inf if self.p.distance == "linf" else 2, axis=1)
+
+    def _reason(self, logits: np.ndarray, i: int, over: bool) -> str:
+        if not np.isfinite(logits).all():
+            return NOT_FINITE
         if (logits.argmax() == self.classes[i]) == self.p.targeted:
-            return NOT_SURE
+            return OVER_BUDGET if over else NOT_SURE
         return NOT_REACHED if self.p.targeted else NOT_LEFT
 
     def _spent(self, i: int) -> dict[str, int]:
@@ -282,6 +293,29 @@ def reaches(logits: np.ndarray, classes: np.ndarray, parameters: p.FoolboxAttack
     there = logits.argmax(axis=1)
     probability = softmax(logits)[np.arange(len(logits)), there]
     return ((there == classes) == parameters.targeted) & (probability >= parameters.confidence)
+
+
+def _within_linf(
+    original: np.ndarray, found: np.ndarray, delivered: np.ndarray, epsilon: float
+) -> np.ndarray:
+    """The delivered levels cut to those within epsilon; the original where a component has none."""
+    levels, centre = float(LEVELS), original.astype(np.float64)
+    lowest = np.ceil((centre - epsilon - FUZZ) * levels).clip(0, levels)
+    highest = np.floor((centre + epsilon + FUZZ) * levels).clip(0, levels)
+    if (lowest > highest).any():
+        return original.copy()
+    return np.rint(delivered * LEVELS).clip(lowest, highest).astype(np.float32) / LEVELS
+
+
+def _within_l2(original: np.ndarray, found: np.ndarray, delivered: np.ndarray, epsilon: float) -> np.ndarray:
+    """The delivered levels, the smallest changes set back to the original until the norm holds."""
+    squares = (delivered.astype(np.float64) - original).reshape(-1) ** 2
+    order = np.argsort(np.abs(found - original).reshape(-1), kind="stable")
+    over = squares.sum() - np.cumsum(squares[order]) > (epsilon + FUZZ) ** 2
+    back = int(over.sum()) + 1 if squares.sum() > (epsilon + FUZZ) ** 2 else 0
+    image = delivered.reshape(-1).copy()
+    image[order[:back]] = original.reshape(-1)[order[:back]]
+    return image.reshape(original.shape)
 
 
 def _noise(generator: np.random.Generator, shape: tuple[int, ...], parameters: p.FoolboxAttack) -> np.ndarray:

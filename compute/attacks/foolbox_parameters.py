@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 from compute.attacks.result import Quantise
 
-NUMERICS_VERSION = 1
+NUMERICS_VERSION = 2
 """Raised when a change of this module or of `foolbox_attacks` changes results."""
 
 

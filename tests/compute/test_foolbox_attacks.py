@@ -96,6 +96,37 @@ def test_delivered_images_keep_to_the_budget(name, attacked):
     assert (sizes >= 0.9 * ALL[name].epsilon).all()  # rounding takes little of it
 
 
+@pytest.mark.parametrize("how", ["none", "round", "floor"])
+@pytest.mark.parametrize("epsilon", [0.0039, 0.004, 0.01, 8 / 255, 0.0314])
+def test_rounding_does_not_break_a_linf_budget(how, epsilon, network, samples):
+    """Against every level within the budget, counted one by one."""
+    images, labels = samples
+    results = attack(network.forward, images, labels, p.FGSM(epsilon=epsilon, quantise=how), BATCH)
+    levels = np.rint(images * 255).astype(int)
+    allowed = next(n for n in range(255, -1, -1) if n / 255 <= epsilon + 1e-9)
+    for image, result in zip(levels, results, strict=True):
+        assert result.linf <= epsilon + 1e-6
+        if how != "none":
+            change = np.rint(result.pixels * 255).astype(int) - image.reshape(-1)
+            assert np.abs(change).max() == allowed
+            assert result.status == "failed" or allowed > 0
+
+
+@pytest.mark.parametrize("how", ["none", "round", "floor"])
+@pytest.mark.parametrize("epsilon", [0.0039, 0.1, 5.0])
+def test_rounding_does_not_break_an_l2_budget(how, epsilon, network, samples):
+    images, labels = samples
+    parameters = p.PGDL2(epsilon=epsilon, steps=5, quantise=how)
+    results = attack(network.forward, images[:4], (labels[:4] + 3) % 10, parameters, BATCH)
+    for image, result in zip(images, results, strict=False):
+        assert result.l2 <= epsilon + 1e-6
+        if epsilon < 1 / 255:
+            assert result.status == "failed"
+            assert how == "none" or (result.pixels == image.reshape(-1)).all()
+        else:
+            assert result.l2 > 0.9 * epsilon or epsilon > 1  # five steps do not leave a large ball
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_results_do_not_depend_on_the_other_pairs(name, attacked, network, samples):
     """The third and the first pair, in another order and with other mates."""
