@@ -104,7 +104,7 @@ ADVERSARIALS = Table(
     (DATASET, MODEL, ATTACK, TARGET),
     (
         IMAGE_ID, LABEL,
-        Column("status", "string", "", "success, failed (pixels = best attempt, or as imported) or already_target"),
+        Column("status", "string", "", "success, failed (pixels = best attempt, the original where the attack gives none, or as imported) or already_target"),
         Column("reason", "string", "", "why it failed; null unless failed"),
         Column("pixels", "float32[n]", "1 = white", "the delivered image in [0, 1], same order as images.pixels"),
         LOGITS,
@@ -114,10 +114,10 @@ ADVERSARIALS = Table(
         Column("l1", "float32", "1 = white", "sum of |change| over components"),
         Column("l2", "float32", "1 = white", "Euclidean norm of the change"),
         Column("linf", "float32", "1 = white", "largest |change| of a component"),
-        Column("c", "float32", "", "weight of the cross-entropy at the delivered image; null where the attack has none"),
+        Column("c", "float32", "", "weight of the cross-entropy at the delivered image; null where the attack has none or did not succeed"),
         Column("iterations", "int32", "", "optimiser iterations, all values of c together; null where imported, as the next two"),
         Column("gradient_calls", "int32", "", "evaluations of loss and gradient"),
-        Column("forward_calls", "int32", "", "evaluations of the network without gradient"),
+        Column("forward_calls", "int32", "", "evaluations that only look at an image as delivered, without its gradient; lbfgs makes them in batches with gradients"),
     ),
 )  # fmt: skip
 

@@ -153,6 +153,7 @@ def toy_rows(
         rows[table.name] = [{first: name} for name in names.get(table.name, ())]
     for row in rows["attacks"]:
         row["algorithm"] = f"algorithm of {row['attack']}"
+        row["epsilon"] = None
         row["targeted"] = row["attack"] not in untargeted
     pairs = sum(row["attack"] == attacks[-1] for row in rows["adversarials"])
     left_out = {"own_class": 3, "no_image": 1, "misclassified": 2, "wrong_size": 1, "unreadable": 1}

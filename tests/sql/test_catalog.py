@@ -265,6 +265,13 @@ def attack_twice(rows: Rows) -> None:
     next(row for row in rows["attacks"] if row["attack"] == "lbfgs").update(targeted=False)
 
 
+def exceed_a_budget(rows: Rows) -> None:
+    """One row is a little over the budget that all others of its attack keep to."""
+    sizes = [row["l2"] for row in rows["adversarials"] if row["attack"] == "lbfgs"]
+    next(a for a in rows["attacks"] if a["attack"] == "lbfgs").update(distance="l2", epsilon=max(sizes))
+    next(a for a in rows["adversarials"] if a["attack"] == "lbfgs").update(l2=max(sizes) + 2e-5)
+
+
 FAULTS = {
     "rank_is_permutation": lambda rows: first_ok(rows)["rank"].__setitem__(0, first_ok(rows)["rank"][1]),
     "rank_orders_relevance": swap_best_two,
@@ -278,6 +285,7 @@ FAULTS = {
     "failures_have_reasons": lambda rows: first_pair(rows, "failed").update(reason=None),
     "classes_follow_logits": lambda rows: first_pair(rows, "success")["logits"].__imul__(np.float32(-1)),
     "untargeted_once": attack_twice,
+    "attacks_keep_budget": exceed_a_budget,
     "imports_add_up": lambda rows: rows["imports"][0].update(imported=rows["imports"][0]["imported"] - 1),
     "sizes_agree": lambda rows: rows["images"][0].update(height=5),
 }
@@ -309,6 +317,21 @@ def test_adversarials_that_contradict_themselves_are_found(tmp_path: Path, rows:
     with open_lake(str(write_lake(tmp_path / "lake", rows))) as lake:
         report = {row["check"]: row["violations"] for row in lake.check().rows(named=True)}
     assert report[check] == 1
+
+
+@pytest.mark.parametrize(("distance", "other"), [("l2", "linf"), ("linf", "l2")])
+def test_a_budget_bounds_the_norm_that_it_names(
+    tmp_path: Path, rows: Rows, distance: str, other: str
+) -> None:
+    """Against the rows over it, counted one by one; the other norm may be as large as it likes."""
+    own = [row for row in rows["adversarials"] if row["attack"] == "lbfgs"]
+    budget = sorted(row[distance] for row in own)[len(own) // 2]
+    for row in own:
+        row[other] = 100.0
+    next(a for a in rows["attacks"] if a["attack"] == "lbfgs").update(distance=distance, epsilon=budget)
+    with open_lake(str(write_lake(tmp_path / "lake", rows))) as lake:
+        report = {row["check"]: row["violations"] for row in lake.check().rows(named=True)}
+    assert report["attacks_keep_budget"] == sum(row[distance] > budget + 1e-5 for row in own) > 0
 
 
 def test_a_failed_untargeted_attack_keeps_the_label(tmp_path: Path) -> None:
