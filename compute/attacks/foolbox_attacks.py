@@ -81,16 +81,18 @@ def attack(
         results[index] = result
         on_result(index, result)
 
-    arrived = (clean.argmax(axis=1) == classes) == parameters.targeted
+    broken = ~np.isfinite(clean).all(axis=1)
+    arrived = ((clean.argmax(axis=1) == classes) == parameters.targeted) & ~broken
     starts, lost = images, np.zeros(len(images), bool)
     if isinstance(parameters, p.Boundary):
         starts, lost = _starting_points(network, images, classes, parameters, batch_size, pool)
-    for i in map(int, np.flatnonzero(arrived | lost)):
+    for i in map(int, np.flatnonzero(broken | arrived | lost)):
         status, reason = ("already_target", None) if arrived[i] else ("failed", NO_START)
+        reason = NOT_FINITE if broken[i] else reason
         there = int(clean[i].argmax()) if arrived[i] else int(classes[i])
         spent = {"iterations": 0, "gradient_calls": 0, "forward_calls": 1}
         keep(i, measured(images[i], images[i], clean[i], there, status, reason, **spent))
-    todo = np.flatnonzero(~(arrived | lost))
+    todo = np.flatnonzero(~(broken | arrived | lost))
     for first in range(0, len(todo), batch_size):
         rows = todo[first : first + batch_size]
         filled = rows[np.minimum(np.arange(batch_size), len(rows) - 1)]
@@ -351,7 +353,8 @@ def _starting_points(
     starts, lost = images.copy(), np.ones(len(images), bool)
     if pool is None or not len(pool.labels):
         return starts, lost
-    there = reaches(_logits(network, pool.images, batch_size), pool.labels, parameters)
+    delivered = quantised(pool.images, parameters.quantise)
+    there = reaches(_logits(network, delivered, batch_size), pool.labels, parameters)
     for i, (image, target) in enumerate(zip(images, targets, strict=True)):
         candidates = np.flatnonzero(there & (pool.labels == target))
         if len(candidates):

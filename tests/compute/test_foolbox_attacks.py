@@ -232,6 +232,35 @@ def test_failures_say_why(network, samples):
         assert reasons(p.Boundary(steps=3), np.full(3, 9), pool=pool) == {no_start}
 
 
+def two_classes(weight: float, bias: float) -> keras.Model:
+    """Class 1 where the mean component lies above -bias / weight, else class 0."""
+    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    kernel = np.zeros((48, 2), np.float32)
+    kernel[:, 1] = weight / 48
+    model.layers[-1].set_weights([kernel, np.array([0, bias], np.float32)])
+    return model
+
+
+def test_boundary_starts_only_where_the_delivered_start_is_of_the_target():
+    """Floored to 8 bits, the only image of the target is of the other class."""
+    model = two_classes(100.0, -100 * 100.5 / 255)
+    pool = Pool(np.full((1, 4, 4, 3), 100.9 / 255, np.float32), np.array([1]))
+    assert np.asarray(model(pool.images)).argmax() == 1
+    images = np.zeros((1, 4, 4, 3), np.float32)
+    [result] = attack(model, images, np.array([1]), p.Boundary(steps=3, quantise="floor"), 2, pool=pool)
+    no_start = "no correctly classified image of the target to start from"
+    assert (result.status, result.reason) == ("failed", no_start)
+
+
+@pytest.mark.parametrize("name", ["ddn", "deepfool-l2"])
+def test_values_that_are_not_finite_are_failures(name):
+    images = np.full((2, 4, 4, 3), 0.5, np.float32)
+    classes = np.array([0, 1])  # an arg max over nan would be 0
+    for result in attack(two_classes(np.nan, 0.0), images, classes, ALL[name], 2):
+        assert (result.status, result.l2) == ("failed", 0)
+        assert result.reason == "the network gives values that are not finite"
+
+
 def test_nothing_found_delivers_the_original(network, samples):
     """Carlini-Wagner and EAD of Foolbox give a black image where they find nothing."""
     images, labels = samples
