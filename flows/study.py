@@ -113,8 +113,26 @@ class AttackSection(Section):
             return values
         own = {key: values[key] for key in ("id", "algorithm") if key in values}
         given = {key: values[key] for key in values if key not in own}
-        own.setdefault("id", default_id(_kind(values), given))
+        kind = _kind(values)
+        _require_numbers(kind, given)
+        own.setdefault("id", default_id(kind, given))
         return {**own, "parameters": given}
+
+
+INTEGERS = 2**31
+"""The lake keeps integer parameters as int32."""
+
+
+def _require_numbers(kind: str, given: dict[str, Any]) -> None:
+    """Text and booleans are no numbers, and integers have to fit the lake."""
+    for field in fields(ATTACKS[kind]):
+        if field.name not in given or str(field.type).partition(" ")[0] not in ("int", "float"):
+            continue
+        value = given[field.name]
+        if isinstance(value, str | bool):
+            raise ValueError(f"{field.name} must be a number, not {value!r}")
+        if field.type == "int" and isinstance(value, int | float) and abs(value) >= INTEGERS:
+            raise ValueError(f"{field.name} must be below {INTEGERS:,} (2^31), not {value:,}")
 
 
 def _kind(values: Any) -> str:
@@ -140,12 +158,15 @@ def _section(kind: str, parameters: type) -> Any:
     return Annotated[create_model(kind, __base__=AttackSection, **fields), Tag(kind)]
 
 
+ALGORITHMS = tuple(dict.fromkeys(kind.partition(" ")[0] for kind in ATTACKS))
+"""What a study file may name, in order."""
+
 AnyAttack: Any = Annotated[
     Union[tuple(_section(kind, parameters) for kind, parameters in ATTACKS.items())],  # noqa: UP007
     Discriminator(
         _kind,
         custom_error_type="algorithm",
-        custom_error_message=f"algorithm must be one of {', '.join(ATTACKS)}",
+        custom_error_message=f"algorithm must be one of {', '.join(ALGORITHMS)}",
     ),
 ]
 
@@ -169,7 +190,8 @@ class Study(Section):
             if not ids:
                 raise ValueError(f"{kind}s are empty: name at least one")
             if twice:
-                raise ValueError(f"{kind} {', '.join(twice)} stands twice")
+                remedy = ": give each an `id` of its own" if kind == "attack" else ""
+                raise ValueError(f"{kind} {', '.join(twice)} stands twice{remedy}")
         if any(a.id == "original" for a in self.attacks):
             raise ValueError("an attack cannot have the id 'original': that names the unattacked image")
         return self
@@ -264,7 +286,14 @@ def _explain(where: str, error: dict[str, Any]) -> str:
     if isinstance(error["input"], dict | list | tuple) or "not " in message:
         given = ""
     if error["type"] == "algorithm":
-        given = f", not {_kind(error['input'])!r}"
+        algorithm, _, preset = _kind(error["input"]).partition(" ")
+        if preset and algorithm in ALGORITHMS:
+            message, algorithm = "preset must be foolbox-2.4, with algorithm lbfgs", f"{algorithm} {preset}"
+        given = f", not {algorithm!r}"
+    if error["type"] == "literal_error" and place[-1] == "algorithm":  # its name holds a preset
+        message = "preset must be foolbox-2.4, with algorithm lbfgs"
+    if place == ["attacks"] and isinstance(error["input"], dict):
+        message = "each attack is headed by [[attacks]], in double brackets"
     return f"{where}: {key or 'study'}: {message}{given}"
 
 

@@ -68,10 +68,10 @@ class Foolbox24:
             if getattr(self, name) not in get_args(choices):
                 allowed = ", ".join(get_args(choices))
                 raise ValueError(f"{name} must be one of {allowed}, not {getattr(self, name)!r}")
-        if not self.tolerance > 0:
-            raise ValueError(f"tolerance must be above 0, not {self.tolerance}")
-        if self.threshold is not None and not self.threshold >= 0:
-            raise ValueError(f"threshold must be at least 0, not {self.threshold}")
+        if not 0 < self.tolerance < float("inf"):
+            raise ValueError(f"tolerance must be above 0 and finite, not {self.tolerance}")
+        if self.threshold is not None and not 0 <= self.threshold < float("inf"):
+            raise ValueError(f"threshold must be at least 0 and finite, not {self.threshold}")
         for name in ("max_iterations", "history", "max_gradient_calls"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")

@@ -42,10 +42,10 @@ class FoolboxAttack:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in POSITIVE:
             if not 0 < getattr(self, name, 1.0) < float("inf"):
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name)}")
         for name in ("seed", "kappa", "overshoot", "regularization"):
             if not 0 <= getattr(self, name, 0) < float("inf"):
-                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 0 and finite, not {getattr(self, name)}")
 
     @property
     def usual_cost(self) -> float:
@@ -199,8 +199,8 @@ class Boundary(FoolboxAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.step_adaptation > 1:
-            raise ValueError(f"step_adaptation must be above 1, not {self.step_adaptation}")
+        if not 1 < self.step_adaptation < float("inf"):
+            raise ValueError(f"step_adaptation must be above 1 and finite, not {self.step_adaptation}")
 
     @property
     def usual_cost(self) -> float:

@@ -35,7 +35,7 @@ def default_id(kind: str, given: Mapping[str, Any]) -> str:
     """Id of an attack that is given none, by its name in ATTACKS: a fixed budget is part of it."""
     epsilon = given.get("epsilon")
     name = kind.replace(" ", "-")
-    return f"{name}-{epsilon:g}" if isinstance(epsilon, int | float) else name
+    return f"{name}-{epsilon:g}".replace("+", "") if isinstance(epsilon, int | float) else name
 
 
 class Network(Protocol):

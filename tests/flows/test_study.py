@@ -150,13 +150,61 @@ def test_a_file_is_read_from_its_folder(tmp_path):
         ),
         (MINIMAL + "[[attacks]]\nalgorithm = 'fgms'", "attacks.0: algorithm must be one of lbfgs, "),
         (MINIMAL + "[[attacks]]\nalgorithm = 'fgms'", "deepfool-l2, imported, not 'fgms'"),
-        (MINIMAL + "[[attacks]]\npreset = 'foolbox-9'", "not 'lbfgs foolbox-9'"),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'fgms'",
+            "attacks.0: algorithm must be one of lbfgs, fgsm, bim-linf",
+        ),
+        (
+            MINIMAL + "[[attacks]]\npreset = 'foolbox-9'",
+            "attacks.0: preset must be foolbox-2.4, with algorithm lbfgs, not 'lbfgs foolbox-9'",
+        ),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\npreset = 'foolbox-2.4'",
+            "preset must be foolbox-2.4, with algorithm lbfgs, not 'ddn foolbox-2.4'",
+        ),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'lbfgs foolbox-2.4'",
+            "attacks.0.algorithm: preset must be foolbox-2.4, with algorithm lbfgs, not 'lbfgs foolbox-2.4'",
+        ),
+        (
+            MINIMAL + "[attacks]\nalgorithm = 'ddn'",
+            "s.toml: attacks: each attack is headed by [[attacks]], in double brackets",
+        ),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'\nepsilon = '0.03'",
+            "attacks.0: epsilon must be a number, not '0.03'",
+        ),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'\nepsilon = true",
+            "attacks.0: epsilon must be a number, not True",
+        ),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\nseed = 5000000000",
+            "attacks.0: seed must be below 2,147,483,648 (2^31), not 5,000,000,000",
+        ),
+        (MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\nsteps = 2147483648", "steps must be below 2,147,483,648"),
+        (MINIMAL + "[[attacks]]\nhistory = 2147483648", "history must be below 2,147,483,648"),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'boundary'\nstep_adaptation = inf",
+            "step_adaptation must be above 1 and finite, not inf",
+        ),
+        (
+            MINIMAL + "[[attacks]]\npreset = 'foolbox-2.4'\ntolerance = inf",
+            "tolerance must be above 0 and finite, not inf",
+        ),
+        (
+            MINIMAL + "[[attacks]]\npreset = 'foolbox-2.4'\nthreshold = inf",
+            "threshold must be at least 0 and finite, not inf",
+        ),
         (MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'", "attacks.0.epsilon: Field required"),
         (
             MINIMAL + "[[attacks]]\nalgorithm = 'fgsm'\nepsilon = 8",
             "epsilon must be at most 1 (white), not 8.0",
         ),
-        (MINIMAL + "[[attacks]]\nalgorithm = 'pgd-l2'\nepsilon = 0", "epsilon must be above 0, not 0.0"),
+        (
+            MINIMAL + "[[attacks]]\nalgorithm = 'pgd-l2'\nepsilon = 0",
+            "epsilon must be above 0 and finite, not 0.0",
+        ),
         (MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\nsteps = 0", "steps must be at least 1, not 0"),
         (
             MINIMAL + "[[attacks]]\nalgorithm = 'ddn'\nsteps = 1.5",
@@ -174,7 +222,7 @@ def test_a_file_is_read_from_its_folder(tmp_path):
         (MINIMAL + "[[attacks]]\nalgorithm = 'deepfool-l2'\ncandidates = 1", "candidates must be at least 2"),
         (
             MINIMAL + 2 * "[[attacks]]\nalgorithm = 'fgsm'\nepsilon = 0.03\n",
-            "attack fgsm-0.03 stands twice",
+            "attack fgsm-0.03 stands twice: give each an `id` of its own",
         ),
         (MINIMAL + "[[attacks]]\nalgorithm = 'imported'", "attacks.0.path: Field required"),
         (
