@@ -134,7 +134,16 @@ def _step(name: str, text: str, example: str) -> None:
 
 
 _step("ingest", "Read the dataset and let the classifier predict it.", "relevance-lake ingest demo")
-_step("attack", "Make adversarial examples.", "relevance-lake attack paper --limit 100")
+_step(
+    "attack",
+    "Make adversarial examples.\n\n"
+    "Every correctly classified image is attacked towards every other class; by an untargeted attack once. "
+    "Which attacks, and their parameters, stand in the study file, under \\[\\[attacks]] "
+    "(`relevance-lake init` writes one with all of them). "
+    "An attack that fails leaves a row that says why. "
+    "What is in the lake is not attacked again: a study that was interrupted goes on where it stopped.",
+    "relevance-lake attack paper --limit 100",
+)
 app.command("explain", epilog=map_commands.EXPLAIN_EXAMPLES)(map_commands.explain)
 app.command("import-maps", epilog=map_commands.IMPORT_EXAMPLES)(map_commands.import_maps)
 _step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake analyse demo")

@@ -89,7 +89,11 @@ def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
 
 @flow(name="attack", task_runner=one_at_a_time)
 def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
-    """Make adversarial examples of the correctly classified images."""
+    """Make adversarial examples of the correctly classified images, towards every other class.
+
+    Untargeted attacks are run once an image. Parameters stand in the study file; failures are rows; pairs
+    that are in the lake are not attacked again.
+    """
     loaded, target = opened(study, lake, limit)
     missing = attacking.missing_shards(loaded, target)
     return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)
