@@ -82,7 +82,7 @@ def attack(
         on_result(index, result)
 
     broken = ~np.isfinite(clean).all(axis=1)
-    arrived = ((clean.argmax(axis=1) == classes) == parameters.targeted) & ~broken
+    arrived = np.equal(clean.argmax(axis=1) == classes, parameters.targeted) & ~broken
     starts, lost = images, np.zeros(len(images), bool)
     if isinstance(parameters, p.Boundary):
         starts, lost = _starting_points(network, images, classes, parameters, batch_size, pool)
