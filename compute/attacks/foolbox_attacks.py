@@ -81,7 +81,7 @@ def attack(
         results[index] = result
         on_result(index, result)
 
-    broken = ~np.isfinite(clean).all(axis=1)
+    broken: np.ndarray = np.logical_not(np.isfinite(clean).all(axis=1))
     arrived = np.equal(clean.argmax(axis=1) == classes, parameters.targeted) & ~broken
     starts, lost = images, np.zeros(len(images), bool)
     if isinstance(parameters, p.Boundary):
