@@ -186,8 +186,8 @@ def _keras_download(split: str) -> Dataset:
         train, test = keras.datasets.cifar10.load_data()
     except Exception as error:
         raise DatasetError(
-            f"CIFAR-10 could not be downloaded ({error}): give a folder with its Parquet files, as `path` under "
-            "[dataset] or, for the study `paper`, by `export CIFAR10=FOLDER`"
+            f"CIFAR-10 could not be downloaded ({error}): give a folder with its Parquet files, as `path` "
+            "under [dataset] or, for the study `paper`, by `export CIFAR10=FOLDER`"
         ) from None
     pixels, labels = train if split == "train" else test
     return Dataset("cifar10", split, pixels, labels.astype(np.int64).reshape(-1), CIFAR10_CLASSES)
@@ -208,7 +208,8 @@ def _png_folder(folder: Path) -> Dataset:
     pixels = _stack([lambda f=f: _decode(f, str(f)) for f in files], names, None)
     if len(classes) < 2:
         raise DatasetError(
-            f"{folder} has one class, {classes[0]!r}: put the PNG files of each class in a subfolder of its own"
+            f"{folder} has one class, {classes[0]!r}: "
+            "put the PNG files of each class in a subfolder of its own"
         )
     labels = np.array([classes.index(file.parent.name) for file in files], np.int64)
     return Dataset("folder", "", pixels, labels, tuple(classes))

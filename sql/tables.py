@@ -73,7 +73,9 @@ def arrow_type(name: str, components: int = 0, classes: int = 0) -> pa.DataType:
 DATASET = Column("dataset", "string", "", "data and split, e.g. cifar10-test")
 MODEL = Column("model", "string", "", "classifier")
 ATTACK = Column("attack", "string", "", "attack that made the adversarial example")
-TARGET = Column("target", "int32", "class", "class aimed at; untargeted: the class reached, the label where it failed")
+TARGET = Column(
+    "target", "int32", "class", "class aimed at; untargeted: the class reached, the label where it failed"
+)
 IMAGE_ID = Column("image_id", "int32", "", "index of the image in its dataset")
 LABEL = Column("label", "int32", "class", "true class")
 LOGITS = Column("logits", "float32[k]", "", "pre-softmax outputs of the classifier")

@@ -196,7 +196,8 @@ def test_confidence_is_reached_by_the_delivered_image(name, network, samples):
 def test_unrounded_images_are_foolbox_s_own(network, samples):
     """Against Foolbox's public interface. Two images: TensorFlow's sums over one vary from run to run."""
     import tensorflow as tf
-    from foolbox import TargetedMisclassification, TensorFlowModel
+    from foolbox.criteria import TargetedMisclassification
+    from foolbox.models import TensorFlowModel
 
     images, labels = samples
     parameters = replace(TARGETED["ddn"], quantise="none")
