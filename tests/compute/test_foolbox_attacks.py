@@ -197,7 +197,7 @@ def test_unrounded_images_are_foolbox_s_own(network, samples):
     """Against Foolbox's public interface. Two images: TensorFlow's sums over one vary from run to run."""
     import tensorflow as tf
     from foolbox.criteria import TargetedMisclassification
-    from foolbox.models import TensorFlowModel
+    from foolbox.models.tensorflow import TensorFlowModel
 
     images, labels = samples
     parameters = replace(TARGETED["ddn"], quantise="none")
