@@ -187,7 +187,7 @@ ATTACKS = Table(
         Column("history", "int32", "", "L-BFGS corrections kept"),
         Column("max_iterations", "int32", "", "optimiser iterations for one value of c"),
         Column("tolerance", "float64", "", "lbfgs: relative gain in distance below which a search ends; preset: of the bisection of c"),
-        Column("margin", "float64", "", "how far beyond the required log-odds of the target a search aims"),
+        Column("margin", "float64", "", "how far a search aims beyond the required log-odds, as a share of the original's distance to them"),
         Column("threshold", "float64", "", "a distance that is small enough to stop at"),
         Column("max_gradient_calls", "int32", "", "budget of a pair"),
         Column("epsilon", "float64", "1 = white", "budget: largest norm of the change"),

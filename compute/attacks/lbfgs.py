@@ -41,8 +41,8 @@ class LBFGS:
     """`none`; `round` or `floor` to 8-bit levels; success is verified on the delivered image"""
     tolerance: float = 1e-4
     """relative gain in distance below which a search ends"""
-    margin: float = 0.05
-    """how far beyond the required log-odds of the target a search aims"""
+    margin: float = 0.005
+    """how far a search aims beyond the required log-odds, as a share of how far the original is from them"""
     history: int = 6
     """L-BFGS corrections kept"""
     max_gradient_calls: int = 300

@@ -75,8 +75,8 @@ class Searches:
         (
             self.h, self.bound, self.goal, self.multiplier, self.length, self.shift, self.unit,
             self.trial_h, self.trial_bound, self.trial_share, self.trial_size,
-            self.best, self.best_size, self.best_failure, self.chosen_c,
-        ) = np.zeros((15, places))  # fmt: skip
+            self.best, self.best_size, self.best_failure, self.chosen_c, self.gap,
+        ) = np.zeros((16, places))  # fmt: skip
         self.reason = [""] * places
 
     def start(self, place: int, original: np.ndarray, target: int) -> None:
@@ -139,6 +139,7 @@ class Searches:
         """Begin at the original; one that is of its target's class already needs no search."""
         self.x[rows], self.gradient[rows] = self.image[rows], self.trial_gradient[rows]
         self.h[rows], self.bound[rows] = seen.h, seen.bound
+        self.gap[rows] = seen.h - seen.bound
         for place in np.flatnonzero(seen.reached):
             self._choose(rows[place], self.image[rows[place]], logits[place])
             self._end(rows[place], "already_target", None)
@@ -234,7 +235,8 @@ class Searches:
         coefficients, products = self.curvature.solve(rows, old)
         along = np.einsum("ij,irj->ir", products[:, -1], coefficients)
         waited = np.where(np.isinf(self.best[rows]), self.since_nearer[rows] - GRACE, 0)
-        margin = np.minimum(self.parameters.margin * IMPATIENCE ** np.maximum(waited, 0), 1)
+        margin = self.parameters.margin * self.gap[rows] * IMPATIENCE ** np.maximum(waited, 0)
+        margin = np.minimum(margin, 1)
         self.goal[rows] = self.bound[rows] - margin - self.shift[rows]
         flat = ~(along[:, 1] > 0)
         new = (self.h[rows] - self.goal[rows] - along[:, 0]) / np.where(flat, 1, along[:, 1])
