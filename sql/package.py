@@ -1,4 +1,4 @@
-"""The SQL that ships with this package: macros, shared views, analyses, data checks, published figures."""
+"""The SQL of this package: macros, views, partial results, analyses, data checks, published figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.resources.abc import Traversable
 
 @dataclass(frozen=True)
 class Analysis:
-    """One file of sql/analyses, sql/views or sql/checks: a header comment and one select statement."""
+    """One file of SQL, of analyses, partials, views or checks: a header comment and one select statement."""
 
     name: str
     title: str
@@ -31,6 +31,32 @@ class Analysis:
         return {name: (unit, " ".join(meaning.split())) for name, unit, meaning in entries}
 
 
+@dataclass(frozen=True)
+class Partial(Analysis):
+    """One file of sql/partials: rows that add up over the partitions of the lake."""
+
+    @property
+    def is_of_shard(self) -> bool:
+        """Whether its rows are of one shard of one series, rather than of the whole series."""
+        return "\nUnit: shard\n" in self.text
+
+    @property
+    def compares(self) -> bool:
+        """Whether it compares maps of adversarial examples with those of their originals."""
+        return "adversarials" in self.text.partition("\nInputs: ")[2].partition("\nGrain: ")[0]
+
+    @property
+    def definition(self) -> str:
+        """The statement with everything in this package that decides its rows."""
+        views = shared_views() | partials()
+        needed, found = [self.name], {self.name}
+        while needed:
+            more = views[needed.pop()].sources & views.keys() - found
+            found |= more
+            needed += sorted(more)
+        return "\n".join([*macros(), *(views[name].sql for name in sorted(found))])
+
+
 def analyses() -> dict[str, Analysis]:
     """Every analysis of sql/analyses by name, read from its file."""
     return dict(_read_folder("analyses"))
@@ -39,6 +65,11 @@ def analyses() -> dict[str, Analysis]:
 def shared_views() -> dict[str, Analysis]:
     """The views that analyses share, of sql/views, by name."""
     return dict(_read_folder("views"))
+
+
+def partials() -> dict[str, Partial]:
+    """The partial results of sql/partials by name: sums over partitions, which a lake may keep."""
+    return {name: Partial(**vars(analysis)) for name, analysis in _read_folder("partials").items()}
 
 
 def checks() -> dict[str, Analysis]:

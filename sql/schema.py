@@ -33,7 +33,7 @@ DUCKDB_TYPES = {
 
 
 def data_dictionary() -> polars.DataFrame:
-    """Every column of every table and analysis: table, column, type (DuckDB's), unit, meaning."""
+    """Every column of tables, partial results and analyses: table, column, type (DuckDB's), unit, meaning."""
     import polars
 
     from_tables = {c.name: c for table in reversed(TABLES.values()) for c in table.keys + table.columns}
@@ -43,7 +43,7 @@ def data_dictionary() -> polars.DataFrame:
             rows.append((table.name, column.name, duckdb_type(column.type), column.unit, column.meaning))
     connection = connect(None, None)
     create_contract(connection)
-    for name, analysis in analyses().items():
+    for name, analysis in (package.partials() | analyses()).items():
         for column, kind in connection.execute(
             "select column_name, lower(data_type) from duckdb_columns() "
             "where table_name = ? order by column_index",
@@ -91,7 +91,7 @@ def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
         )
         connection.execute(f"create view {quoted(table.name)} as select {nulls} where false")
     _create_published_figures(connection)
-    views = package.shared_views() | analyses()
+    views = package.shared_views() | package.partials() | analyses()
     uses = {name: views.keys() & view.sources - {name} for name, view in views.items()}
     for name in TopologicalSorter(uses).static_order():
         connection.execute(f"create view {quoted(name)} as {views[name].sql}")

@@ -1,6 +1,6 @@
 -- How are relevance values distributed: nine quantiles of all values of all maps.
 --
--- Inputs: relevance (maps of status ok)
+-- Inputs: relevance (maps of status ok; through order_statistics)
 -- Grain: one row per dataset, model, method, subject, explains and level
 -- Paper: Table 3 (adversarial examples) and Table 4 (originals)
 -- Columns:
@@ -8,18 +8,6 @@
 --   level: level of the quantile
 --   value [scale]: the quantile, linear interpolation between order statistics
 with
-
-ok_maps as (
-    select
-        dataset,
-        model,
-        method,
-        subject,
-        explains,
-        relevance
-    from relevance
-    where status = 'ok'
-),
 
 counted as (
     select
@@ -29,30 +17,8 @@ counted as (
         subject,
         explains,
         count(*) as maps
-    from ok_maps
-    group by all
-),
-
-pooled as (
-    select
-        dataset,
-        model,
-        method,
-        subject,
-        explains,
-        unnest(relevance)::double as value
-    from ok_maps
-),
-
-quantiles as (
-    select
-        dataset,
-        model,
-        method,
-        subject,
-        explains,
-        quantile_cont(value, relevance_levels()) as levels
-    from pooled
+    from relevance
+    where status = 'ok'
     group by all
 )
 
@@ -62,9 +28,10 @@ select
     method,
     subject,
     explains,
-    maps,
-    unnest(relevance_levels()) as level,
-    unnest(levels) as value
-from quantiles
+    counted.maps,
+    found.level,
+    found.lower + (found.upper - found.lower) * (found.place - floor(found.place)) as value
+from order_statistics as found
 inner join counted using (dataset, model, method, subject, explains)
-order by dataset, model, method, subject, explains, level
+where found.sign = 'all'
+order by dataset, model, method, subject, explains, found.level
