@@ -100,34 +100,19 @@ wanted as materialized (
     where cells.before <= sides.position and sides.position < cells.before + cells.values
 ),
 
--- a number for each series: strings would be hashed for every value
-series as materialized (
-    select
-        dataset,
-        model,
-        method,
-        subject,
-        explains,
-        row_number() over ()::smallint as series
-    from wanted
-    group by all
-),
-
 wanted_cells as (
     select distinct
-        series.series,
-        wanted.cell
+        series_number(dataset, model, method, subject, explains, null) as series,
+        cell
     from wanted
-    inner join series using (dataset, model, method, subject, explains)
 ),
 
 pooled as (
     select
-        series.series,
-        unnest(maps.relevance)::double as value
-    from relevance as maps
-    inner join series using (dataset, model, method, subject, explains)
-    where maps.status = 'ok'
+        series_number(dataset, model, method, subject, explains, null) as series,
+        unnest(relevance)::double as value
+    from relevance
+    where status = 'ok'
 ),
 
 in_wanted_cells as (
@@ -144,11 +129,7 @@ in_wanted_cells as (
 -- places within the cell, counted apart for each sign
 placed as (
     select
-        series.dataset,
-        series.model,
-        series.method,
-        series.subject,
-        series.explains,
+        exact.series,
         relevance_cell(exact.value) as cell,
         signs.sign,
         exact.value,
@@ -158,7 +139,6 @@ placed as (
             order by exact.value
         )::bigint as up_to_here
     from in_wanted_cells as exact
-    inner join series using (series)
     inner join (values ('all'), ('negative'), ('positive')) as signs (sign)
         on
             signs.sign = 'all'
@@ -179,7 +159,12 @@ select
     min(placed.value) filter (where wanted.side = 'lower') as lower,
     min(placed.value) filter (where wanted.side = 'upper') as upper
 from wanted
-inner join placed using (dataset, model, method, subject, explains, sign, cell)
+inner join placed
+    on
+        series_number(wanted.dataset, wanted.model, wanted.method, wanted.subject, wanted.explains, null)
+        = placed.series
+        and wanted.sign = placed.sign
+        and wanted.cell = placed.cell
 where
     wanted.position - wanted.before >= placed.up_to_here - placed.values
     and wanted.position - wanted.before < placed.up_to_here

@@ -1,6 +1,7 @@
 -- How alike are the two maps of each pair, in numbers: top components shared, correlations, signs.
 --
--- Inputs: relevance, adversarials (through whole_map_pairs: successful pairs of which both maps are ok)
+-- Inputs: relevance, adversarials (through map_pairs and whole_map_pairs: successful pairs of which both
+--   maps are ok)
 -- Grain: one row per dataset, model, method, attack, target and image_id
 -- Unit: shard
 -- Columns:
@@ -20,34 +21,50 @@
 --   sign_agreement [share]: components whose relevance has the same sign (negative, zero, positive)
 with
 
-components as (
+whole_maps as (
     select
         series,
         image_id,
-        band_size(0.01, n) as k_1,
-        band_size(0.1, n) as k_10,
+        unnest(original_rank)::integer - unnest(adversarial_rank)::integer as shift,
         unnest(original_relevance)::double as x,
-        unnest(adversarial_relevance)::double as y,
-        unnest(original_rank)::integer as x_rank,
-        unnest(adversarial_rank)::integer as y_rank
+        unnest(adversarial_relevance)::double as y
     from whole_map_pairs
 ),
 
-measured as (
+of_maps as (
+    select
+        series,
+        image_id,
+        sum(shift * shift)::double as squared_shifts,
+        corr(x, y) as pearson,
+        count(*) filter (where sign(x) = sign(y)) as same_sign
+    from whole_maps
+    group by series, image_id
+),
+
+top_components as (
+    select
+        series_number(dataset, model, method, attack, 'target', target) as series,
+        image_id,
+        band_size(0.01, n) as k_1,
+        band_size(0.1, n) as k_10,
+        unnest(original_ranks) as x_rank,
+        unnest(adversarial_ranks) as y_rank
+    from map_pairs
+),
+
+of_tops as (
     select
         series,
         image_id,
         count(*) filter (where x_rank = 0 and y_rank = 0) = 1 as same_top,
-        count(*) filter (where x_rank = 0 and y_rank < k_1) as top_in_1,
-        count(*) filter (where x_rank = 0 and y_rank < k_10) as top_in_10,
-        count(*) filter (where x_rank < k_1 and y_rank < k_1) as shared_1_1,
-        count(*) filter (where x_rank < k_1 and y_rank < k_10) as shared_1_10,
-        count(*) filter (where x_rank < k_10 and y_rank < k_10) as shared_10_10,
-        corr(x, y) as pearson,
-        sum((x_rank - y_rank) * (x_rank - y_rank)) as squared_shifts,
-        count(*) filter (where sign(x) = sign(y)) as same_sign
-    from components
-    group by all
+        count(*) filter (where x_rank = 0 and y_rank < k_1)::integer as top_in_1,
+        count(*) filter (where x_rank = 0 and y_rank < k_10)::integer as top_in_10,
+        count(*) filter (where x_rank < k_1 and y_rank < k_1)::integer as shared_1_1,
+        count(*) filter (where x_rank < k_1 and y_rank < k_10)::integer as shared_1_10,
+        count(*) filter (where y_rank < k_10)::integer as shared_10_10
+    from top_components
+    group by series, image_id
 )
 
 select
@@ -59,18 +76,19 @@ select
     pairs.image_id,
     pairs.label,
     pairs.n,
-    measured.same_top,
-    measured.top_in_1::integer as top_in_1,
-    measured.top_in_10::integer as top_in_10,
-    measured.shared_1_1::integer as shared_1_1,
-    measured.shared_1_10::integer as shared_1_10,
-    measured.shared_10_10::integer as shared_10_10,
+    of_tops.same_top,
+    of_tops.top_in_1,
+    of_tops.top_in_10,
+    of_tops.shared_1_1,
+    of_tops.shared_1_10,
+    of_tops.shared_10_10,
     pairs.original_ties_at_31,
     pairs.original_ties_at_307,
     pairs.adversarial_ties_at_31,
     pairs.adversarial_ties_at_307,
-    case when isfinite(measured.pearson) then measured.pearson end as pearson,
-    1 - 6 * measured.squared_shifts / nullif(pairs.n * (pairs.n ** 2 - 1), 0) as spearman,
-    measured.same_sign / pairs.n as sign_agreement
-from measured
+    case when isfinite(of_maps.pearson) then of_maps.pearson end as pearson,
+    1 - 6 * of_maps.squared_shifts / nullif(pairs.n * (pairs.n ** 2 - 1), 0) as spearman,
+    of_maps.same_sign / pairs.n as sign_agreement
+from of_maps
+inner join of_tops using (series, image_id)
 inner join whole_map_pairs as pairs using (series, image_id)

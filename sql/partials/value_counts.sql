@@ -20,18 +20,10 @@ with
 
 pooled as (
     select
-        series.series,
-        unnest(maps.relevance)::double as value
-    from relevance as maps
-    inner join series
-        on
-            maps.dataset = series.dataset
-            and maps.model = series.model
-            and maps.method = series.method
-            and maps.subject = series.subject
-            and maps.explains = series.explains
-            and maps.target is not distinct from series.target
-    where maps.status = 'ok'
+        series_number(dataset, model, method, subject, explains, target) as series,
+        unnest(relevance)::double as value
+    from relevance
+    where status = 'ok'
 ),
 
 binned as (

@@ -21,7 +21,7 @@ originals as (
 
 adversarial_maps as (
     select
-        series,
+        series_number(dataset, model, method, subject, explains, target) as series,
         dataset,
         model,
         method,
@@ -34,7 +34,6 @@ adversarial_maps as (
         relevance,
         rank
     from relevance
-    inner join series using (dataset, model, method, subject, explains, target)
     where subject != 'original' and explains = 'target' and status = 'ok'
 ),
 
