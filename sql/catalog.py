@@ -17,9 +17,17 @@ import duckdb
 from sql import package
 from sql.guard import LakeError, lake_error, require_reading
 from sql.package import Analysis, analyses
-from sql.schema import connect, create_contract, data_dictionary, duckdb_type, literal, quoted
+from sql.schema import (
+    connect,
+    create_contract,
+    data_dictionary,
+    duckdb_type,
+    empty_table,
+    literal,
+    quoted,
+)
 from sql.storage import Storage
-from sql.tables import ADVERSARIALS, RELEVANCE, TABLES, Table
+from sql.tables import ADVERSARIALS, PARTITIONED, RELEVANCE, SHARD, TABLES, Table
 
 if TYPE_CHECKING:
     import polars
@@ -35,29 +43,47 @@ Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 @dataclass(frozen=True)
 class Scope:
-    """The part of a lake that the views show: one dataset and model, some attacks and methods."""
+    """The part of a lake that the views show. None narrows nothing; an empty tuple leaves nothing.
 
-    dataset: str
-    model: str
-    attacks: tuple[str, ...]
-    methods: tuple[str, ...]
+    `attacks` narrows the subjects too: originals stay. `targets` are the classes aimed at, which leaves
+    maps of originals explained for their own label. `labels` narrow whatever has a label.
+    """
+
+    dataset: str | None = None
+    model: str | None = None
+    attacks: tuple[str, ...] | None = None
+    methods: tuple[str, ...] | None = None
+    labels: tuple[int, ...] | None = None
+    targets: tuple[int, ...] | None = None
     last_image: int | None = None
     """Adversarial examples and maps of later images stay out; none: of no image."""
+    shard: int | None = None
+    """Only the files of this shard of image ids."""
 
     def condition(self, table: Table) -> str:
         """SQL condition that rows of `table` in scope fulfil."""
         allowed = {
-            "dataset": (self.dataset,),
-            "model": (self.model,),
+            "dataset": None if self.dataset is None else (self.dataset,),
+            "model": None if self.model is None else (self.model,),
             "attack": self.attacks,
             "method": self.methods,
-            "subject": ("original", *self.attacks),
+            "subject": None if self.attacks is None else ("original", *self.attacks),
         }
-        ids = [column.name for column in table.keys or table.columns]
-        conditions = [_is_in(name, allowed[name]) for name in ids if name in allowed]
+        names = [column.name for column in table.keys or table.columns]
+        conditions = [_is_in(name, values) for name in names if (values := allowed.get(name)) is not None]
+        if self.labels is not None and table in PARTITIONED:
+            conditions.append(_is_among("label", self.labels))
+        if self.targets is not None and table in (ADVERSARIALS, RELEVANCE):
+            among = _is_among("target", self.targets)
+            conditions.append(f"(target is null or {among})" if table is RELEVANCE else among)
         if self.last_image is not None and table in (ADVERSARIALS, RELEVANCE):
             conditions.append(f"image_id <= {int(self.last_image)}")
         return " and ".join(conditions) or "true"
+
+    @property
+    def files(self) -> str:
+        """Pattern of the names of the partition files in scope."""
+        return FILES if self.shard is None else f"ids-{self.shard * SHARD}-*.parquet"
 
 
 def open_lake(
@@ -91,7 +117,7 @@ class LakeDatabase:
         memory_limit: str | None = None,
         threads: int | None = None,
     ) -> None:
-        self.scope = scope
+        self.scope: Scope | None = None
         self._storage = Storage(url)
         self.url = self._storage.root
         self.connection = connect(memory_limit, threads)
@@ -99,8 +125,7 @@ class LakeDatabase:
             create_contract(self.connection)
             self._storage.require_lake()
             self._storage.register(self.connection)
-            for table in TABLES.values():
-                self._show_table(table)
+            self.narrow(scope)
             self._show_results()
             self._lock()
         except duckdb.Error as error:
@@ -175,10 +200,25 @@ class LakeDatabase:
         columns = {"check": text, "title": text, "violations": number, "first": text}
         return polars.DataFrame(rows, schema=columns, orient="row")
 
+    def narrow(self, scope: Scope | None) -> None:
+        """Show another part of the lake, or (None) all of it, with the files that it has by now."""
+        self.scope = scope
+        for table in TABLES.values():
+            self._show_table(table)
+
+    def keep(self, partial: str, files: Sequence[str]) -> None:
+        """Let a partial result be read from `files` (paths in the lake) instead of being computed."""
+        self.connection.execute(
+            f"create or replace view {quoted(partial)} as select * from read_parquet("
+            f"[{', '.join(literal(self._storage.glob_url('', path)) for path in files)}], "
+            "hive_partitioning = false)"
+        )
+
     def _show_table(self, table: Table) -> None:
-        """Replace the table's empty view by one over its files, if it has any."""
+        """Replace the table's view by one over its files, if it has any."""
         scans = list(self._scans(table))
         if not scans:
+            self.connection.execute(f"create or replace view {quoted(table.name)} as {empty_table(table)}")
             return
         condition = self.scope.condition(table) if self.scope else "true"
         columns = ", ".join(quoted(c.name) for c in table.keys + table.columns)
@@ -205,9 +245,10 @@ class LakeDatabase:
                 yield f"read_parquet({literal(self._storage.glob_url(pattern))}, hive_partitioning = false)"
             return
         types = ", ".join(f"{quoted(key.name)}: {duckdb_type(key.type)}" for key in table.keys)
-        files_of_dataset = "/".join([*(f"{key.name}=*" for key in table.keys[1:]), FILES])
+        files = self.scope.files if self.scope else FILES
+        files_of_dataset = "/".join([*(f"{key.name}=*" for key in table.keys[1:]), files])
         for folder in self._storage.folders(f"{table.name}/dataset=*"):
-            if self.scope and folder != f"dataset={self.scope.dataset}":
+            if self.scope and self.scope.dataset and folder != f"dataset={self.scope.dataset}":
                 continue
             within = f"{table.name}/{folder}"
             if self._storage.has(files_of_dataset, under=within):
@@ -237,3 +278,7 @@ class LakeDatabase:
 
 def _is_in(column: str, values: tuple[str, ...]) -> str:
     return f"{quoted(column)} in ({', '.join(map(literal, values))})" if values else "false"
+
+
+def _is_among(column: str, numbers: tuple[int, ...]) -> str:
+    return f"{quoted(column)} in ({', '.join(str(int(n)) for n in numbers)})" if numbers else "false"

@@ -14,7 +14,7 @@ import duckdb
 from sql import package
 from sql.guard import LakeError
 from sql.package import analyses
-from sql.tables import TABLES
+from sql.tables import TABLES, Table
 
 if TYPE_CHECKING:
     import polars
@@ -86,16 +86,19 @@ def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
     for script in package.macros():
         connection.execute(script)
     for table in TABLES.values():
-        nulls = ", ".join(
-            f"null::{duckdb_type(c.type)} as {quoted(c.name)}" for c in table.keys + table.columns
-        )
-        connection.execute(f"create view {quoted(table.name)} as select {nulls} where false")
+        connection.execute(f"create view {quoted(table.name)} as {empty_table(table)}")
     _create_published_figures(connection)
     views = package.shared_views() | package.partials() | analyses()
     uses = {name: views.keys() & view.sources - {name} for name, view in views.items()}
     for name in TopologicalSorter(uses).static_order():
         connection.execute(f"create view {quoted(name)} as {views[name].sql}")
     connection.execute("create schema results")
+
+
+def empty_table(table: Table) -> str:
+    """A select statement without rows that has the table's columns."""
+    nulls = ", ".join(f"null::{duckdb_type(c.type)} as {quoted(c.name)}" for c in table.keys + table.columns)
+    return f"select {nulls} where false"
 
 
 def _create_published_figures(connection: duckdb.DuckDBPyConnection) -> None:
