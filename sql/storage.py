@@ -53,7 +53,9 @@ class Storage:
     def register(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let `connection` read a bucket; a local folder needs nothing."""
         if self._remote is not None:
-            connection.register_filesystem(self._remote)
+            from sql.bucket import ReadOnlyBucket
+
+            connection.register_filesystem(ReadOnlyBucket(self._remote, self.root))
 
     def folders(self, pattern: str) -> list[str]:
         """Names of the folders that match `pattern`, sorted."""
@@ -80,7 +82,7 @@ class Storage:
     @property
     def pattern_root(self) -> str:
         """The root as it stands in a glob pattern."""
-        return self.root if self._remote is not None else glob.escape(self.root)
+        return glob.escape(self.root)
 
     def find_damaged(self) -> str | None:
         """The first local Parquet file that cannot be read in full, or None. Reads the whole lake."""

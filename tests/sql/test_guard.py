@@ -49,13 +49,29 @@ READING = [
     "explain (select 1)",
     "select 'copy (select 1) to x' as insert_into",
     "from query('select 1')",
+    "from query('from query(''select 1'')')",
+    "from query_table('images')",
+    "from range(3)",
+    "select unnest([1, 2])",
+    "from images, unnest(pixels) as component",
+    "from summary((from predictions))",
+    "from duckdb_views()",
+    "from histogram_values(predictions, label)",
+    "from pragma_table_info('images')",
+    "from glob('{lake}/images/*/*.parquet')",
+    "from read_parquet('{lake}/images/*/*.parquet')",
+    "from parquet_metadata('{lake}/images/*/*.parquet')",
 ]
 
 
 @pytest.mark.parametrize("sql", READING)
 def test_statements_that_read_run(lake: LakeDatabase, sql: str) -> None:
-    assert lake.query(sql).width >= 1
+    assert lake.query(sql.replace("{lake}", lake.url)).width >= 1
 
+
+SINGLE = "'"
+COPY_SERIALIZED = "json_serialize_sql('with x as (copy (select 1) to ''{lake}/evil.csv'') from x')"
+RUN_SERIALIZED = f"destroy_external_resource('json_execute_serialized_sql', {COPY_SERIALIZED})"
 
 WRITING = [
     "copy (select 1) to '{lake}/evil.csv'",
@@ -69,6 +85,48 @@ WRITING = [
     "from json_execute_serialized_sql(json_serialize_sql("
     "'with x as (copy (select 1) to ''{lake}/evil.csv'') from x'))",
     "from \"JSON_EXECUTE_serialized_sql\"(json_serialize_sql('select 1'))",
+    f"from system.main.json_execute_serialized_sql({COPY_SERIALIZED})",
+    f"from {RUN_SERIALIZED}",
+    f"select 1 where exists (from {RUN_SERIALIZED})",
+    f"explain analyze from {RUN_SERIALIZED}",
+    f"from query('from {RUN_SERIALIZED.replace(SINGLE, 2 * SINGLE)}')",
+    f"from query('from json_execute_serialized_sql({COPY_SERIALIZED.replace(SINGLE, 2 * SINGLE)})')",
+    f"from query('from ' || '{RUN_SERIALIZED.replace(SINGLE, 2 * SINGLE)}')",
+    "from query(query := 'copy (select 1) to ''{lake}/evil.csv''')",
+    "from query('explain analyze copy (select 1) to ''{lake}/evil.csv''')",
+    "from query('select 1; drop view images')",
+    "from query(null)",
+    "from register_external_resource_type('t', kind := 'k', create_function := 'checkpoint')",
+    "from create_external_resource('t')",
+    "from deregister_external_resource('t')",
+    "from checkpoint()",
+    "from truncate_duckdb_logs()",
+    "select * from (delete from images returning *)",
+    "with a as materialized (delete from images returning *) from a",
+    "merge into images using images as i on true when matched then delete",
+    "explain analyze insert into images values (1)",
+    "explain (analyze, format json) copy images to '{lake}/evil.csv'",
+    "select * from (pivot predictions on correct using count(*))",
+    "with p as (pivot predictions on correct using count(*)) from p",
+    "update extensions",
+    "truncate images",
+    "comment on view images is 'evil'",
+    "create temp table evil as select 1",
+    "create secret (type s3)",
+    "create persistent secret (type s3)",
+    "attach ':memory:' as evil",
+    "attach 's3://bucket/evil.duckdb' as evil",
+    "copy (select 1) to 's3://bucket/evil.csv'",
+    "copy from database memory to evil",
+    "export database 's3://bucket/evil'",
+    "force install httpfs",
+    "install httpfs from '{lake}'",
+    "load '{lake}/evil.duckdb_extension'",
+    "set temp_directory = '{lake}'",
+    "set variable a = 1",
+    "pragma enable_profiling",
+    "pragma import_database('{lake}')",
+    "call enable_profiling()",
     "attach '{lake}/evil.duckdb' as evil",
     "export database '{lake}/evil'",
     "import database '{lake}'",
@@ -126,6 +184,30 @@ ESCAPES = [
     "from enable_logging(storage = 'file', storage_path = '{lake}/log')",
     "from enable_profiling(save_location = '{lake}/profile.json')",
     "from which_secret('s3://bucket/file', 's3')",
+    "from duckdb_secrets()",
+    "from duckdb_external_resources(discover := true)",
+    "from read_text('/etc/passwd')",
+    "from read_csv('/etc/passwd')",
+    "from '/etc/passwd'",
+    "from query_table('/etc/passwd')",
+    "from query('from read_text(''/etc/passwd'')')",
+    "from read_text('/proc/self/environ')",
+    "from read_text('/dev/stdin')",
+    "from read_text('file://{lake}/../outside.csv')",
+    "from read_text('file:{lake}/../outside.csv')",
+    "from read_text('{lake}/images/../../outside.csv')",
+    "from read_text('{lake}/*/../../outside.csv')",
+    "from read_text('{lake}/./..//outside.csv')",
+    "from read_text(['{lake}/images/none', '{outside}'])",
+    "from read_text('{lake}' || '/../outside.csv')",
+    "from glob('{lake}*')",
+    "from glob('{lake}/../*')",
+    "from parquet_kv_metadata('/etc/passwd')",
+    "from read_duckdb('{lake}/catalog.duckdb', table_name := 'images')",
+    "from read_csv('http://127.0.0.1:1/file.csv')",
+    "from 'https://127.0.0.1:1/file.parquet'",
+    "from read_parquet('s3://bucket/file.parquet')",
+    "from read_text('hf://datasets/bucket/file.txt')",
     "from secret_of_the_caller",
 ]
 
@@ -139,6 +221,19 @@ def test_nothing_outside_the_lake_is_reached(lake: LakeDatabase, sql: str) -> No
     assert secret_of_the_caller.num_rows == 1
     with pytest.raises(LakeError):
         lake.query(sql.format(lake=lake.url, outside=outside, folder=folder))
+
+
+@pytest.mark.parametrize("dots", ["[.][.]", ".[.]", "?.", ".*", "**/..", ".."])
+def test_no_pattern_climbs_out(lake: LakeDatabase, dots: str) -> None:
+    secret = Path(lake.url).parent / "secret"
+    secret.mkdir(exist_ok=True)
+    (secret / "note.txt").write_text("private")
+    for read in ("read_text", "glob"):
+        try:
+            found = lake.query(f"from {read}('{lake.url}/{dots}/secret/*')").height
+        except LakeError:
+            found = 0
+        assert found == 0
 
 
 def test_a_sibling_folder_with_the_same_beginning_is_outside(lake: LakeDatabase) -> None:
