@@ -8,7 +8,6 @@ Run from the repository root: python -m tests.benchmarks.bench_lrp [images]
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from compute.explainer import Explainer
 from compute.graph.operators import logits_function
 from compute.methods import PAPER_RULES, parse_method
 from compute.ranking import finish_maps
+from tests.benchmarks.measuring import peak_memory, verdict
 
 BATCHES = (16, 64, 128, 256)
 BARS = {"canonical": 7, "published": 8}
@@ -58,16 +58,6 @@ def input_gradients(outputs: Callable[[tf.Tensor], Any], images: np.ndarray, bat
     return lambda: [
         gradient(tf.constant(images[i : i + batch])).numpy() for i in range(0, len(images), batch)
     ]
-
-
-def peak_memory() -> float:
-    """The largest size of this process so far, GB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
-
-
-def verdict(value: float, bar: float) -> str:
-    return f"(bar {bar:g}: {'met' if value <= bar else 'MISSED'})"
 
 
 def show_rules(model: keras.Model, images: np.ndarray, classes: np.ndarray, batch: int) -> None:
