@@ -7,14 +7,15 @@ with open_lake("./lake") as lake:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from sql import package
+from sql.answer import Answer, Parameters, Watch
 from sql.guard import LakeError, lake_error, require_reading
 from sql.package import Analysis, analyses
 from sql.schema import (
@@ -37,8 +38,6 @@ __all__ = ["Analysis", "LakeDatabase", "LakeError", "Scope", "analyses", "data_d
 
 FILES = "[!.]*.parquet"
 """Files of a lake; names that start with a dot are half written."""
-
-Parameters = Sequence[Any] | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -121,6 +120,7 @@ class LakeDatabase:
         self._storage = Storage(url)
         self.url = self._storage.root
         self.connection = connect(memory_limit, threads)
+        self._watched = self.connection.cursor()
         try:
             create_contract(self.connection)
             self._storage.require_lake()
@@ -148,6 +148,7 @@ class LakeDatabase:
 
     def close(self) -> None:
         """Release the database; the lake itself is not touched."""
+        self._watched.close()
         self.connection.close()
 
     def query(self, sql: str, parameters: Parameters = None) -> polars.DataFrame:
@@ -177,6 +178,11 @@ class LakeDatabase:
                 return cursor.sql(sql, params=parameters).to_arrow_table()
             except duckdb.Error as error:
                 raise lake_error(error, self._find_damaged) from None
+
+    def stream(self, sql: str, parameters: Parameters = None, watch: Watch | None = None) -> Answer:
+        """The same as `query`, in batches that are never held all at once; one stream at a time."""
+        require_reading(self._watched, sql)
+        return Answer(self._watched, sql, parameters, self._find_damaged, watch)
 
     def analyse(self, name: str) -> polars.DataFrame:
         """Result of sql/analyses/<name>.sql over the lake, or over the scope that it was opened with."""
@@ -269,6 +275,9 @@ class LakeDatabase:
         roots = {self.url, self._storage.pattern_root}
         allowed = ", ".join(literal(root + "/") for root in sorted(roots))
         self.connection.execute(f"set allowed_directories = [{allowed}]")
+        # Only so does DuckDB count how much of a query is done; a setting of one connection, and soon locked.
+        self._watched.execute("set enable_progress_bar = true")
+        self._watched.execute("set enable_progress_bar_print = false")
         self.connection.execute("set enable_external_access = false")
         self.connection.execute("set lock_configuration = true")
 

@@ -142,6 +142,9 @@ def lake_error(error: duckdb.Error, find_damaged: Callable[[], str | None]) -> L
     message = _message(error)
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         return LakeError(f"SQL: {message}")
+    if "Out of Memory Error" in message:
+        said = message.partition("\n")[0]
+        return LakeError(f"DuckDB: {said}; allow more memory (memory_limit, --memory-limit) or fewer threads")
     # DuckDB raises its bare base class where it trips over bytes inside a file.
     if type(error) is duckdb.Error or DAMAGE.search(message):
         named = re.search(r"[\"']([^\"'\n]*\.parquet)[\"']", message)
