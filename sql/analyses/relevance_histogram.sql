@@ -1,6 +1,6 @@
 -- How are relevance values distributed: a histogram of 80 bins over [-1, 1].
 --
--- Inputs: relevance (maps of status ok)
+-- Inputs: relevance (maps of status ok; through value_counts)
 -- Grain: one row per dataset, model, method, subject, explains and bin, empty bins included
 -- Paper: beside Tables 3 and 4
 -- Columns:
@@ -10,18 +10,6 @@
 --   share [share]: of all values of these maps
 with
 
-pooled as (
-    select
-        dataset,
-        model,
-        method,
-        subject,
-        explains,
-        unnest(relevance)::double as value
-    from relevance
-    where status = 'ok'
-),
-
 binned as (
     select
         dataset,
@@ -29,9 +17,9 @@ binned as (
         method,
         subject,
         explains,
-        least(floor((value + 1) * 40), 79)::integer as bin,
-        count(*) as counted
-    from pooled
+        least(bin, 39)::integer as bin,
+        sum(values)::bigint as counted
+    from value_counts
     group by all
 ),
 
@@ -42,13 +30,13 @@ totals as (
         method,
         subject,
         explains,
-        sum(counted) as total
+        sum(counted)::bigint as total
     from binned
     group by all
 ),
 
 bins as (
-    select unnest(range(80))::integer as bin
+    select unnest(range(-40, 40))::integer as bin
 )
 
 select
@@ -57,8 +45,8 @@ select
     method,
     subject,
     explains,
-    bin / 40 - 1 as bin_low,
-    (bin + 1) / 40 - 1 as bin_high,
+    bin / 40 as bin_low,
+    (bin + 1) / 40 as bin_high,
     coalesce(counted, 0) as values,
     coalesce(counted, 0) / total as share
 from totals

@@ -1,6 +1,7 @@
--- What do the maps look like in a few numbers: mean, spread, and the shares of zero and negative relevance?
+-- What do the maps look like in a few numbers: mean, spread, skewness, and the shares of zero, near-zero and
+-- negative relevance, of all values and of either sign?
 --
--- Inputs: relevance (values of ok maps; zero and non-finite maps are counted only)
+-- Inputs: relevance (values of ok maps, through value_counts; zero and non-finite maps are counted only)
 -- Grain: one row per dataset, model, method, subject and explains
 -- Paper: section on the distribution of relevance (mean and standard deviation of LRP-alpha1-beta0, shares of
 -- relevance exactly zero and below zero)
@@ -11,11 +12,19 @@
 --   values: values in the ok maps
 --   mean [scale]: mean of these values
 --   std [scale]: their population standard deviation
+--   skewness: their third central moment / std^3; null where they are all the same
 --   share_zero [share]: share of values exactly zero
 --   share_near_zero [share]: share of values from -0.001 to 0.001, zero included
 --   share_negative [share]: share of values below zero
+--   share_positive [share]: share of values above zero
 --   minimum [scale]: smallest value
 --   maximum [scale]: largest value
+--   positive_mean [scale]: mean of the values above zero; null where there are none, as the next two
+--   positive_std [scale]: their population standard deviation
+--   positive_near_zero [share]: share of them up to 0.001
+--   negative_mean [scale]: mean of the values below zero; null where there are none, as the next two
+--   negative_std [scale]: their population standard deviation
+--   negative_near_zero [share]: share of them from -0.001
 with
 
 counted as (
@@ -32,34 +41,91 @@ counted as (
     group by all
 ),
 
-pooled as (
+-- materialized: it stands for billions of values, and is read more than once
+merged as materialized (
     select
         dataset,
         model,
         method,
         subject,
         explains,
-        unnest(relevance)::double as value
-    from relevance
-    where status = 'ok'
+        bin,
+        cell,
+        sum(values)::bigint as values,
+        sum(zeros)::bigint as zeros,
+        fsum(total) as total,
+        -- The spread of a union is what its parts have about their own means, and what these have about the
+        -- common one; counted from the bin's edge, so that the difference keeps its digits.
+        fsum(spread + values * (total / values - bin_edge(bin)) ** 2) as about_edge,
+        fsum(cubes) as cubes,
+        min(minimum) as minimum,
+        max(maximum) as maximum
+    from value_counts
+    group by all
 ),
 
-moments as (
+cells as (
+    select
+        *,
+        bin < 0 as is_negative,
+        is_near_zero_cell(cell) as is_near_zero,
+        total / values as own_mean,
+        case
+            when minimum < maximum then greatest(about_edge - values * (own_mean - bin_edge(bin)) ** 2, 0)
+            else 0
+        end as spread,
+        case when minimum < maximum then cubes - 3 * own_mean * spread - values * own_mean ** 3 else 0 end
+            as third,
+        -- the same without zeros, which share a bin with positive values
+        values - zeros as signed_values,
+        total / nullif(signed_values, 0) as signed_mean,
+        spread - coalesce(zeros * own_mean * signed_mean, 0) as signed_spread
+    from merged
+),
+
+sums as (
     select
         dataset,
         model,
         method,
         subject,
         explains,
-        count(*) as pooled_values,
-        avg(value) as mean,
-        stddev_pop(value) as std,
-        count(*) filter (where value = 0) as zeros,
-        count(*) filter (where abs(value) <= 0.001::double) as near_zeros,
-        count(*) filter (where value < 0) as negatives,
-        min(value) as minimum,
-        max(value) as maximum
-    from pooled
+        sum(values)::bigint as pooled_values,
+        sum(zeros)::bigint as zero_values,
+        coalesce(sum(values) filter (where is_negative), 0)::bigint as negatives,
+        pooled_values - zero_values - negatives as positives,
+        sum(values) filter (where is_near_zero) as near_zeros,
+        sum(values) filter (where is_near_zero and is_negative) as near_negatives,
+        sum(signed_values) filter (where is_near_zero and not is_negative) as near_positives,
+        fsum(total) / pooled_values as mean,
+        fsum(total) filter (where is_negative) / nullif(negatives, 0) as negative_mean,
+        fsum(total) filter (where not is_negative) / nullif(positives, 0) as positive_mean,
+        min(minimum) as minimum,
+        max(maximum) as maximum
+    from cells
+    group by all
+),
+
+spreads as (
+    select
+        dataset,
+        model,
+        method,
+        subject,
+        explains,
+        fsum(cells.spread + cells.values * (own_mean - sums.mean) ** 2) as spread,
+        fsum(
+            cells.third + 3 * (own_mean - sums.mean) * cells.spread
+            + cells.values * (own_mean - sums.mean) ** 3
+        ) as third,
+        fsum(signed_spread + signed_values * (signed_mean - sums.positive_mean) ** 2) filter (
+            where not is_negative
+        ) as positive_spread,
+        fsum(signed_spread + signed_values * (signed_mean - sums.negative_mean) ** 2) filter (
+            where is_negative
+        ) as negative_spread
+    from cells
+    inner join sums using (dataset, model, method, subject, explains)
     group by all
 )
 
@@ -72,14 +138,23 @@ select
     maps,
     zero_maps,
     non_finite_maps,
-    coalesce(pooled_values, 0) as values,
-    mean,
-    std,
-    zeros / pooled_values as share_zero,
-    near_zeros / pooled_values as share_near_zero,
-    negatives / pooled_values as share_negative,
-    minimum,
-    maximum
+    coalesce(sums.pooled_values, 0) as values,
+    sums.mean,
+    sqrt(spreads.spread / pooled_values) as std,
+    case when sums.minimum < sums.maximum then spreads.third / pooled_values / std ** 3 end as skewness,
+    sums.zero_values / pooled_values as share_zero,
+    coalesce(sums.near_zeros, 0) / pooled_values as share_near_zero,
+    sums.negatives / pooled_values as share_negative,
+    sums.positives / pooled_values as share_positive,
+    sums.minimum,
+    sums.maximum,
+    sums.positive_mean,
+    sqrt(greatest(spreads.positive_spread, 0) / positives) as positive_std,
+    coalesce(sums.near_positives, 0) / nullif(positives, 0) as positive_near_zero,
+    sums.negative_mean,
+    sqrt(spreads.negative_spread / negatives) as negative_std,
+    coalesce(sums.near_negatives, 0) / nullif(negatives, 0) as negative_near_zero
 from counted
-left join moments using (dataset, model, method, subject, explains)
+left join sums using (dataset, model, method, subject, explains)
+left join spreads using (dataset, model, method, subject, explains)
 order by dataset, model, method, subject, explains

@@ -12,7 +12,8 @@
 --   values: values in bin and cell
 --   zeros: those that are exactly 0
 --   total [scale]: their sum
---   squares [scale^2]: sum of their squares
+--   spread [scale^2]: sum of their squared distances to their own mean, total / values: sums of squares about 0
+--     would leave no digits to the spread of values that lie close together
 --   cubes [scale^3]: sum of their cubes
 --   minimum [scale]: the smallest
 --   maximum [scale]: the largest
@@ -34,7 +35,7 @@ binned as (
         count(*) as values,
         count(*) filter (where value = 0) as zeros,
         sum(value) as total,
-        sum(value * value) as squares,
+        var_pop(value) * count(*) as spread,
         sum(value * value * value) as cubes,
         min(value) as minimum,
         max(value) as maximum
@@ -54,7 +55,7 @@ select
     binned.values,
     binned.zeros,
     binned.total,
-    binned.squares,
+    binned.spread,
     binned.cubes,
     binned.minimum,
     binned.maximum
