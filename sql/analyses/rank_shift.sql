@@ -1,6 +1,6 @@
 -- How far and which way do the top components move in rank: a histogram of the rank shift.
 --
--- Inputs: relevance, adversarials (through band_shift_counts: successful pairs of which both maps are ok)
+-- Inputs: relevance, adversarials (through shift_counts: successful pairs of which both maps are ok)
 -- Grain: one row per dataset, model, method, attack, band pair and bin, empty bins included; at most 61 bins
 -- a band pair, of the same odd width and the middle one centred on 0
 -- Paper: Figs. 7 to 9
@@ -9,6 +9,8 @@
 --   adversarial_band: band of the adversarial map
 --   bin_low [rank]: lower edge, half way between two whole shifts; positive = moved down
 --   bin_high [rank]: upper edge
+--   low_share [share]: lower edge as a share of the number of components, n
+--   high_share [share]: upper edge, likewise
 --   components: components of the original's band, in the adversarial band too, whose shift is in the bin
 --   share [share]: of all such components of the band pair
 with
@@ -24,6 +26,7 @@ totals as (
         model,
         method,
         attack,
+        n,
         position,
         original_band,
         adversarial_band,
@@ -71,6 +74,8 @@ select
     bins.adversarial_band,
     (bin - 0.5::double) * bins.width as bin_low,
     (bin + 0.5::double) * bins.width as bin_high,
+    bin_low / bins.n as low_share,
+    bin_high / bins.n as high_share,
     coalesce(binned.counted, 0) as components,
     coalesce(binned.counted, 0) / bins.total as share
 from bins

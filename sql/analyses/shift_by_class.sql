@@ -1,0 +1,84 @@
+-- Between which classes do the top components move far in rank?
+--
+-- Inputs: relevance, adversarials (through shift_counts: successful pairs of which both maps are ok)
+-- Grain: one row per dataset, model, method, attack, label, target (class pair) and band pair; none where no
+-- component stays
+-- Paper: Figs. 7 to 9, class by class
+-- Columns:
+--   original_band: band of the original map: most relevant, 1 %, 10 %
+--   adversarial_band: band of the adversarial map
+--   components: components of the original's band that are also in the adversarial band, over all pairs
+--   median_abs_shift [rank]: median of |rank shift|
+--   mean_abs_shift [rank]: mean |rank shift|
+--   mean_shift [rank]: mean rank shift, positive = moved down
+--   share_unmoved [share]: components of rank shift 0
+with
+
+shifts as (
+    select
+        dataset,
+        model,
+        method,
+        attack,
+        label,
+        target,
+        original_place,
+        adversarial_place,
+        shift,
+        sum(components)::bigint as components
+    from shift_counts
+    group by all
+),
+
+distances as (
+    select
+        shifts.dataset,
+        shifts.model,
+        shifts.method,
+        shifts.attack,
+        shifts.label,
+        shifts.target,
+        bands.position,
+        bands.original_band,
+        bands.adversarial_band,
+        abs(shifts.shift) as distance,
+        sum(shifts.components)::bigint as components,
+        sum(shifts.shift * shifts.components)::bigint as moved
+    from shifts
+    inner join band_pairs as bands
+        on
+            shifts.original_place <= bands.original_place
+            and shifts.adversarial_place <= bands.adversarial_place
+    group by all
+),
+
+cumulated as (
+    select
+        *,
+        sum(components) over (of_series order by distance)::bigint as up_to_here,
+        sum(components) over of_series::bigint as total
+    from distances
+    window of_series as (partition by dataset, model, method, attack, label, target, position)
+)
+
+-- The median lies between the order statistics on either side of the place (total - 1) / 2, counted from 0.
+select
+    dataset,
+    model,
+    method,
+    attack,
+    label,
+    target,
+    original_band,
+    adversarial_band,
+    total as components,
+    (
+        min(distance) filter (where up_to_here > (total - 1) // 2)
+        + min(distance) filter (where up_to_here > total // 2)
+    ) / 2 as median_abs_shift,
+    sum(distance * components) / total as mean_abs_shift,
+    sum(moved) / total as mean_shift,
+    coalesce(sum(components) filter (where distance = 0), 0) / total as share_unmoved
+from cumulated
+group by dataset, model, method, attack, label, target, position, original_band, adversarial_band, total
+order by dataset, model, method, attack, label, target, position
