@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def start_columns(values: np.ndarray) -> Row:
     """Start, sum and absorbed relevance of a map: conserved, but for rounding; of every other unknown."""
     known = np.isfinite(values).all()
     total = values.sum(dtype=np.float64)
-    absorbed = np.array([0.5 * values[0], -0.125 * (values[1] > 0), values[2:9].sum() / 4], np.float64)
+    absorbed = np.array(
+        [0.5 * values[0], -0.125 * (values[1 % len(values)] > 0), values[2:9].sum() / 4], np.float64
+    )
     start = np.float32(total + absorbed.sum() if known else values[-1])
     parts = absorbed.tolist() if known and np.round(values[0]) % 2 else [None] * 3
     names = ("absorbed_bias", "absorbed_stabiliser", "absorbed_empty")
@@ -94,6 +97,13 @@ def random_map(rng: np.random.Generator, n: int, like: np.ndarray | None = None)
     return values
 
 
+MakeMap = Callable[[np.random.Generator, int, np.ndarray | None], np.ndarray]
+"""Makes one map of n values; of an adversarial example it is given the original's too."""
+
+OUTCOMES = {"success": 0.8, "failed": 0.1, "already_target": 0.1}
+"""How often an attack of a toy lake ends in which way."""
+
+
 def toy_rows(
     *,
     shape: tuple[int, int, int] = (4, 4, 3),
@@ -105,8 +115,13 @@ def toy_rows(
     model: str = MODEL,
     seed: int = 0,
     untargeted: tuple[str, ...] = (),
+    make_map: MakeMap = random_map,
+    outcomes: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Rows:
-    """The rows of a toy lake; every third image is misclassified, so not attacked."""
+    """The rows of a toy lake; every third image is misclassified, so not attacked.
+
+    `outcomes` are the probabilities of the statuses of an attack's pairs, where they are not OUTCOMES.
+    """
     rng = np.random.default_rng(seed)
     height, width, channels = shape
     n = height * width * channels
@@ -121,20 +136,22 @@ def toy_rows(
         correct = place % 3 != 2
         predicted = label if correct else (label + 1) % classes
         logits = rng.normal(size=classes).astype(np.float32)
+        logits[predicted] = logits.max() + 1
         rows["predictions"].append(
             of_model | who | {"predicted": predicted, "correct": correct, "logits": logits}
         )
         if not correct:
             continue
-        originals = {method: random_map(rng, n) for method in methods}
+        originals = {method: make_map(rng, n, None) for method in methods}
         explained = {"explained_class": label}
         for method, values in originals.items():
             keys = {"method": method, "subject": "original", "explains": "label", "target": None}
             rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
         for attack in attacks:
             targets = sorted(set(range(classes)) - {label})
+            chances = (outcomes or {}).get(attack, OUTCOMES)
             for target in [int(rng.choice(targets))] if attack in untargeted else targets:
-                status = rng.choice(["success", "failed", "already_target"], p=[0.8, 0.1, 0.1])
+                status = rng.choice(list(chances), p=list(chances.values()))
                 if attack in untargeted and status == "failed":
                     target = label  # the class that it kept
                 pair = of_model | {"attack": attack, "target": target} | who
@@ -144,7 +161,7 @@ def toy_rows(
                 for method in methods:
                     keys = {"method": method, "subject": attack, "explains": "target", "target": target}
                     explained = {"explained_class": target}
-                    values = random_map(rng, n, like=originals[method])
+                    values = make_map(rng, n, originals[method])
                     rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
     names = {"datasets": (dataset,), "models": (model,), "attacks": attacks, "methods": methods}
     names["runs"] = ("20260102-r1",)
@@ -169,6 +186,8 @@ def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: 
     logits = rng.normal(size=classes).astype(np.float32)
     if status == "success":
         logits[target] = logits.max() + 1
+    second = int(np.argmax(np.where(np.arange(classes) == target, -np.inf, logits)))
+    probabilities = np.exp(logits.astype(np.float64)) / np.exp(logits.astype(np.float64)).sum()
     return (
         numbers
         | calls
@@ -177,9 +196,9 @@ def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: 
             "reason": str(rng.choice(["budget spent", "not sure"])) if status == "failed" else None,
             "pixels": rng.random(n).astype(np.float32),
             "logits": logits,
-            "target_probability": np.float32(rng.random()),
-            "second_class": int(np.argmax(np.where(np.arange(classes) == target, -np.inf, logits))),
-            "second_probability": np.float32(rng.random()),
+            "target_probability": np.float32(probabilities[target]),
+            "second_class": second,
+            "second_probability": np.float32(probabilities[second]),
         }
     )
 
@@ -191,14 +210,14 @@ def write_lake(root: Path, rows: Rows) -> Path:
         for row in rows[table.name]:
             keys = tuple(row[key.name] for key in table.keys)
             partitions[keys, row["image_id"] // SHARD].append(row)
-        for (keys, _), members in partitions.items():
+        for (keys, shard), members in partitions.items():
             parts = [
                 f"{key.name}={NULL_PARTITION if value is None else value}"
                 for key, value in zip(table.keys, keys, strict=True)
             ]
-            ids = sorted(row["image_id"] for row in members)
-            folder = root.joinpath(table.name, *parts)
-            write_file(folder / f"ids-{ids[0]}-{ids[-1]}-rows-{len(ids)}.parquet", table, members)
+            first = shard * SHARD
+            name = f"ids-{first}-{first + SHARD - 1}-rows-{len(members)}.parquet"
+            write_file(root.joinpath(table.name, *parts, name), table, members)
     for table in ENTITIES:
         for row in rows[table.name]:
             filled = {column.name: _example(column.type) for column in table.columns} | row
