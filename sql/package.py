@@ -57,6 +57,16 @@ class Partial(Analysis):
         return "\n".join([*macros(), *(views[name].sql for name in sorted(found))])
 
 
+@dataclass(frozen=True)
+class TableMacro(Analysis):
+    """One file of sql/table_macros: a view with parameters, which its header names."""
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters, in order."""
+        return self.text.partition("\nParameters: ")[2].partition("\n")[0].split(", ")
+
+
 def analyses() -> dict[str, Analysis]:
     """Every analysis of sql/analyses by name, read from its file."""
     return dict(_read_folder("analyses"))
@@ -80,6 +90,11 @@ def checks() -> dict[str, Analysis]:
 def macros() -> list[str]:
     """The `create macro` scripts of sql/macros."""
     return [file.read_text("utf-8") for file in _sql_files("macros")]
+
+
+def table_macros() -> dict[str, TableMacro]:
+    """The views with parameters, of sql/table_macros, by name."""
+    return {name: TableMacro(**vars(analysis)) for name, analysis in _read_folder("table_macros").items()}
 
 
 def published_figures() -> str:

@@ -92,7 +92,16 @@ def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
     uses = {name: views.keys() & view.sources - {name} for name, view in views.items()}
     for name in TopologicalSorter(uses).static_order():
         connection.execute(f"create view {quoted(name)} as {views[name].sql}")
+    _create_table_macros(connection)
     connection.execute("create schema results")
+
+
+def _create_table_macros(connection: duckdb.DuckDBPyConnection) -> None:
+    macros = package.table_macros()
+    uses = {name: macros.keys() & macro.sources for name, macro in macros.items()}
+    for name in TopologicalSorter(uses).static_order():
+        parameters = ", ".join(map(quoted, macros[name].parameters))
+        connection.execute(f"create macro {quoted(name)}({parameters}) as table {macros[name].sql}")
 
 
 def empty_table(table: Table) -> str:
