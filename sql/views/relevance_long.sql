@@ -5,7 +5,7 @@
 -- method, a subject and, for an attack, a target, so that only their files are read.
 -- Columns:
 --   component: its number from 0, (y * width + x) * channels + channel
---   y [pixel]: row from the top, from 0; null where the image is not in `images`, as x and channel
+--   y [pixel]: row from the top, from 0; null where the image is not in `images`, as x, channel and its size
 --   x [pixel]: column from the left, from 0
 --   channel: colour channel, from 0
 --   relevance [scale]: relevance of the component, over the map's largest |value|
@@ -15,6 +15,7 @@ with
 located as (
     select
         maps.*,
+        images.height,
         images.width,
         images.channels
     from relevance as maps
@@ -32,6 +33,7 @@ components as (
         image_id,
         label,
         status,
+        height,
         width,
         channels,
         unnest(range(len(relevance)))::integer as component,
@@ -50,6 +52,9 @@ select
     image_id,
     label,
     status,
+    height,
+    width,
+    channels,
     component,
     component_y(component, width, channels) as y,
     component_x(component, width, channels) as x,

@@ -32,15 +32,18 @@ def test_relevance_long(toy: tuple[Rows, LakeDatabase]) -> None:
     rows, lake = toy
     known = {row["image_id"] for row in rows["images"]}
     frame = lake.query("from relevance_long")
-    named = ["label", "status", "component", "y", "x", "channel", "relevance", "rank"]
-    assert frame.columns == [*KEYS, *named]
+    size = ["height", "width", "channels"]
+    named = [*KEYS, "label", "status", *size, "component", "y", "x", "channel", "relevance", "rank"]
+    assert frame.columns == named
     expected = []
     for row in rows["relevance"]:
         keys = [row[name] for name in [*KEYS, "label", "status"]]
-        where = list(np.ndindex(SHAPE)) if row["image_id"] in known else [(None, None, None)] * 60
+        is_known = row["image_id"] in known
+        where = list(np.ndindex(SHAPE)) if is_known else [(None, None, None)] * 60
         places = [None] * 60 if row["rank"] is None else row["rank"].tolist()
         for component, value in enumerate(row["relevance"].tolist()):
-            expected.append((*keys, component, *where[component], value, places[component]))
+            shape = SHAPE if is_known else (None, None, None)
+            expected.append((*keys, *shape, component, *where[component], value, places[component]))
     assert {row["image_id"] for row in rows["relevance"]} - known
     assert sorted(map(repr, frame.rows())) == sorted(map(repr, expected))
 
