@@ -14,7 +14,7 @@
 --   share_unmoved [share]: components of rank shift 0
 with
 
-shifts as (
+distances as (
     select
         dataset,
         model,
@@ -24,31 +24,29 @@ shifts as (
         target,
         original_place,
         adversarial_place,
-        shift,
-        sum(components)::bigint as components
+        abs(shift) as distance,
+        sum(components)::bigint as components,
+        sum(shift * components)::bigint as moved
     from shift_counts
     group by all
 ),
 
-distances as (
+of_bands as (
     select
-        shifts.dataset,
-        shifts.model,
-        shifts.method,
-        shifts.attack,
-        shifts.label,
-        shifts.target,
+        distances.dataset,
+        distances.model,
+        distances.method,
+        distances.attack,
+        distances.label,
+        distances.target,
         bands.position,
         bands.original_band,
         bands.adversarial_band,
-        abs(shifts.shift) as distance,
-        sum(shifts.components)::bigint as components,
-        sum(shifts.shift * shifts.components)::bigint as moved
-    from shifts
-    inner join band_pairs as bands
-        on
-            shifts.original_place <= bands.original_place
-            and shifts.adversarial_place <= bands.adversarial_place
+        distances.distance,
+        sum(distances.components)::bigint as components,
+        sum(distances.moved)::bigint as moved
+    from distances
+    inner join band_places as bands using (original_place, adversarial_place)
     group by all
 ),
 
@@ -57,7 +55,7 @@ cumulated as (
         *,
         sum(components) over (of_series order by distance)::bigint as up_to_here,
         sum(components) over of_series::bigint as total
-    from distances
+    from of_bands
     window of_series as (partition by dataset, model, method, attack, label, target, position)
 )
 

@@ -2,22 +2,37 @@
 -- also in the adversarial band.
 --
 -- Grain: one row per method, attack, band pair and shift.
+with
+
+-- all class pairs together before they meet the bands
+counted as (
+    select
+        dataset,
+        model,
+        method,
+        attack,
+        n,
+        original_place,
+        adversarial_place,
+        shift,
+        sum(components)::bigint as components
+    from shift_counts
+    group by all
+)
+
 select
-    counts.dataset,
-    counts.model,
-    counts.method,
-    counts.attack,
-    counts.n,
+    counted.dataset,
+    counted.model,
+    counted.method,
+    counted.attack,
+    counted.n,
     bands.position,
     bands.original_band,
     bands.adversarial_band,
-    band_size(bands.original_share, counts.n) as original_k,
-    band_size(bands.adversarial_share, counts.n) as adversarial_k,
-    counts.shift,
-    sum(counts.components)::bigint as components
-from shift_counts as counts
-inner join band_pairs as bands
-    on
-        counts.original_place <= bands.original_place
-        and counts.adversarial_place <= bands.adversarial_place
+    band_size(bands.original_share, counted.n) as original_k,
+    band_size(bands.adversarial_share, counted.n) as adversarial_k,
+    counted.shift,
+    sum(counted.components)::bigint as components
+from counted
+inner join band_places as bands using (original_place, adversarial_place)
 group by all
