@@ -100,13 +100,6 @@ wanted as materialized (
     where cells.before <= sides.position and sides.position < cells.before + cells.values
 ),
 
-wanted_cells as (
-    select distinct
-        series_number(dataset, model, method, subject, explains, null) as series,
-        cell
-    from wanted
-),
-
 pooled as (
     select
         series_number(dataset, model, method, subject, explains, null) as series,
@@ -115,14 +108,14 @@ pooled as (
     where status = 'ok'
 ),
 
+-- coalesce keeps this a look-up: as a semi join DuckDB would put the billions of values into the hash table
 in_wanted_cells as (
     select
-        pooled.series,
-        pooled.value,
+        series,
+        value,
         count(*) as values
     from pooled
-    semi join wanted_cells
-        on pooled.series = wanted_cells.series and relevance_cell(pooled.value) = wanted_cells.cell
+    where coalesce(relevance_cell(value) in (select cell from wanted), false)
     group by all
 ),
 

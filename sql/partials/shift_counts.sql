@@ -15,38 +15,49 @@ with
 
 ranked as (
     select
-        dataset,
-        model,
-        method,
-        attack,
+        series_number(dataset, model, method, attack, 'target', target) as series,
         label,
-        target,
         n,
+        band_size(0.01, n) as k_1,
+        band_size(0.1, n) as k_10,
         unnest(original_ranks) as original_rank,
         unnest(adversarial_ranks) as adversarial_rank
     from map_pairs
+),
+
+counted as (
+    select
+        series,
+        label,
+        n,
+        case
+            when original_rank = 0 then 0
+            when original_rank < k_1 then 1
+            else 2
+        end as original_place,
+        case
+            when adversarial_rank = 0 then 0
+            when adversarial_rank < k_1 then 1
+            else 2
+        end as adversarial_place,
+        adversarial_rank - original_rank as shift,
+        count(*) as components
+    from ranked
+    where adversarial_rank < k_10
+    group by all
 )
 
 select
-    dataset,
-    model,
-    method,
-    attack,
-    label,
-    target,
-    n,
-    case
-        when original_rank = 0 then 0
-        when original_rank < band_size(0.01, n) then 1
-        else 2
-    end as original_place,
-    case
-        when adversarial_rank = 0 then 0
-        when adversarial_rank < band_size(0.01, n) then 1
-        else 2
-    end as adversarial_place,
-    adversarial_rank - original_rank as shift,
-    count(*) as components
-from ranked
-where adversarial_rank < band_size(0.1, n)
-group by all
+    series.dataset,
+    series.model,
+    series.method,
+    series.subject as attack,
+    counted.label,
+    series.target,
+    counted.n,
+    counted.original_place,
+    counted.adversarial_place,
+    counted.shift,
+    counted.components
+from counted
+inner join series using (series)

@@ -1,8 +1,9 @@
 -- Each successful adversarial example's map beside its original's map: what the comparisons start from.
 --
 -- Grain: one row per method and pair, both maps ok: (original, label) with (adversarial example, target).
--- `original_ranks` are the ranks of the original's 10 % most relevant components, `adversarial_ranks` the
--- ranks of the same components in the adversarial map.
+-- `original_ranks` are the ranks of the original's 10 % most relevant components, most relevant first,
+-- `adversarial_ranks` the ranks of the same components in the adversarial map; `original_rank` and
+-- `adversarial_rank` are those of all components.
 with
 
 originals as (
@@ -50,7 +51,9 @@ select
     maps.ties_at_31 as adversarial_ties_at_31,
     maps.ties_at_307 as adversarial_ties_at_307,
     originals.ranks as original_ranks,
-    list_select(maps.rank, originals.components)::integer[] as adversarial_ranks
+    list_select(maps.rank, originals.components)::integer[] as adversarial_ranks,
+    originals.rank as original_rank,
+    maps.rank as adversarial_rank
 from adversarial_maps as maps
 inner join originals using (dataset, model, method, image_id)
 semi join successes using (dataset, model, attack, target, image_id)

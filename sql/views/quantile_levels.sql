@@ -1,5 +1,5 @@
--- The levels at which quantiles are reported: of all values those of Tables 3 and 4, of each sign those of the
--- largest 1 % of the positive and the smallest 1 % of the negative values, with what lies inside.
+-- The levels at which quantiles are reported: of all values those of Tables 3 and 4; of the positive and of
+-- the negative values those where their outermost 1 % begin, and some inside.
 --
 -- Grain: one row per sign and level.
 select
