@@ -1,15 +1,15 @@
 """The writer of the lake: deterministic partition files, written whole or not at all.
 
 A partition's file name says what it holds (range of image ids, number of rows); its Parquet footer
-says what made it. `made_from` is compared when a partition is found in place, everything else in
-the footer is only recorded.
+says what made it, and for which keys. `made_from` is compared when a partition is found in place, the
+keys when a lake is opened or checked (sql/files.py), everything else in the footer is only recorded.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,11 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import LakeMismatch, UserError
+from sql.files import FOOTER_KEY, PARTITION_FILE
 from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
-
-FOOTER_KEY = b"relevance_lake"
-PARTITION_FILE = re.compile(r"ids-(\d+)-(\d+)-(?:rows|images)-(\d+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ class Lake:
         for name in self._listing.get(partition.folder, {}):
             match = PARTITION_FILE.fullmatch(name)
             if match and int(match[1]) == partition.shard * SHARD:
-                found.append((int(match[3]), f"{partition.folder}/{name}"))
+                found.append((int(match[4]), f"{partition.folder}/{name}"))
         return sorted(found, reverse=True)
 
     def find(self, partition: Partition) -> str | None:
@@ -163,7 +161,9 @@ class Lake:
         for path in outdated:
             self.fs.rm_file(f"{self.root}/{path}")
             self._forget(path)
-        self._put(TABLES[partition.table], partition.file, rows, partition.made_from, recorded)
+        self._put(
+            TABLES[partition.table], partition.file, rows, partition.made_from, recorded, dict(partition.keys)
+        )
         self.written += 1
         return partition.file
 
@@ -189,6 +189,18 @@ class Lake:
         """Write the result of an analysis of a study."""
         return self._put(None, f"results/{analysis}/{study}.parquet", rows, made_from, {})
 
+    def write_partial(self, path: str, rows: pa.Table, made_from: Mapping[str, Any]) -> str:
+        """Write rows of a partial result."""
+        return self._put(None, path, rows, made_from, {})
+
+    def fingerprint(self, path: str) -> str:
+        """Digest of the file's Parquet footer, which holds sizes, places and extremes of all that is in it."""
+        with self._reading(path) as file:
+            file.seek(-8, os.SEEK_END)
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(-8 - length, os.SEEK_END)
+            return hashlib.sha256(file.read(length)).hexdigest()
+
     def exists(self, path: str) -> bool:
         """Whether a file of the lake is there."""
         folder, _, name = path.rpartition("/")
@@ -198,6 +210,10 @@ class Lake:
         """Size of a file of the lake."""
         folder, _, name = path.rpartition("/")
         return self._listing[folder][name]
+
+    def names(self, folder: str) -> list[str]:
+        """Names of the Parquet files of one folder, sorted."""
+        return sorted(self._listing.get(folder, {}))
 
     def paths(self, prefix: str = "") -> list[str]:
         """Paths of the lake's Parquet files below a folder, sorted."""
@@ -223,14 +239,17 @@ class Lake:
         rows: pa.Table,
         made_from: Mapping[str, Any],
         recorded: Mapping[str, Any],
+        keys: Mapping[str, Any] | None = None,
     ) -> str:
-        footer = json.dumps({"made_from": made_from, "recorded": recorded}, sort_keys=True)
+        said = {"made_from": made_from, "recorded": recorded} | ({"keys": keys} if keys else {})
+        footer = json.dumps(said, sort_keys=True)
         rows = rows.replace_schema_metadata({FOOTER_KEY: footer.encode()})
         floats = [f"{c.name}.list.element" for c in table.columns if c.type in VECTORS] if table else []
         buffer = pa.BufferOutputStream()
         pq.write_table(
             rows, buffer, row_group_size=ROW_GROUP, compression="zstd", compression_level=1,
             use_dictionary=not floats, use_byte_stream_split=floats or False,  # type: ignore[arg-type]
+            write_page_checksum=True,
         )  # fmt: skip
         data = buffer.getvalue()
         target = f"{self.root}/{path}"

@@ -7,16 +7,19 @@ with open_lake("./lake") as lake:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import duckdb
+import pyarrow
 
 from sql import package
 from sql.answer import Answer, Parameters, Watch
+from sql.files import ENTITY_GLOB, PARTITION_GLOB, Keys, refuse_faulty
 from sql.guard import LakeError, lake_error, require_reading
+from sql.map_checks import Outcome, added, map_checks
 from sql.package import Analysis, analyses
 from sql.schema import (
     connect,
@@ -32,12 +35,10 @@ from sql.tables import ADVERSARIALS, PARTITIONED, RELEVANCE, SHARD, TABLES, Tabl
 
 if TYPE_CHECKING:
     import polars
-    import pyarrow
 
 __all__ = ["Analysis", "LakeDatabase", "LakeError", "Scope", "analyses", "data_dictionary", "open_lake"]
 
-FILES = "[!.]*.parquet"
-"""Files of a lake; names that start with a dot are half written."""
+MAPS_AT_A_TIME = 512
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,9 @@ class Scope:
     model: str | None = None
     attacks: tuple[str, ...] | None = None
     methods: tuple[str, ...] | None = None
+    subjects: tuple[str, ...] | None = None
+    """Whose maps; by default the originals' and the attacks'."""
+    explains: tuple[str, ...] | None = None
     labels: tuple[int, ...] | None = None
     targets: tuple[int, ...] | None = None
     last_image: int | None = None
@@ -61,13 +65,7 @@ class Scope:
 
     def condition(self, table: Table) -> str:
         """SQL condition that rows of `table` in scope fulfil."""
-        allowed = {
-            "dataset": None if self.dataset is None else (self.dataset,),
-            "model": None if self.model is None else (self.model,),
-            "attack": self.attacks,
-            "method": self.methods,
-            "subject": None if self.attacks is None else ("original", *self.attacks),
-        }
+        allowed = self._allowed
         names = [column.name for column in table.keys or table.columns]
         conditions = [_is_in(name, values) for name in names if (values := allowed.get(name)) is not None]
         if self.labels is not None and table in PARTITIONED:
@@ -79,10 +77,30 @@ class Scope:
             conditions.append(f"image_id <= {int(self.last_image)}")
         return " and ".join(conditions) or "true"
 
+    def takes(self, keys: Keys) -> bool:
+        """Whether the files of a partition folder are in scope."""
+        allowed = {name: ids for name, ids in self._allowed.items() if ids is not None and name in keys}
+        return all(keys[name] in ids for name, ids in allowed.items())
+
+    @property
+    def _allowed(self) -> dict[str, tuple[str, ...] | None]:
+        """Ids in scope by column; None where every id is."""
+        subjects = self.subjects
+        if subjects is None and self.attacks is not None:
+            subjects = ("original", *self.attacks)
+        return {
+            "dataset": None if self.dataset is None else (self.dataset,),
+            "model": None if self.model is None else (self.model,),
+            "attack": self.attacks,
+            "method": self.methods,
+            "subject": subjects,
+            "explains": self.explains,
+        }
+
     @property
     def files(self) -> str:
         """Pattern of the names of the partition files in scope."""
-        return FILES if self.shard is None else f"ids-{self.shard * SHARD}-*.parquet"
+        return PARTITION_GLOB if self.shard is None else f"ids-{self.shard * SHARD}-*.parquet"
 
 
 def open_lake(
@@ -91,14 +109,20 @@ def open_lake(
     scope: Scope | None = None,
     memory_limit: str | None = None,
     threads: int | None = None,
+    verify: bool = True,
+    without: Collection[str] = (),
 ) -> LakeDatabase:
     """Open the lake at `url` for reading.
 
     `url` is a folder, or a bucket such as s3://bucket/prefix (through fsspec). With a `scope` the views
-    show only its part of the lake. `memory_limit` (such as "4GB") and `threads` are DuckDB's.
-    Raises LakeError where there is no lake or a file is damaged.
+    show only its part of the lake. `memory_limit` (such as "4GB") and `threads` are DuckDB's. `without`:
+    paths of files that are left out. Raises LakeError where there is no lake, and, unless `verify` is
+    false, where a file in scope is not what its name says (sql/files.py); files that are none of the
+    lake's are not read, with a LakeWarning.
     """
-    return LakeDatabase(url, scope=scope, memory_limit=memory_limit, threads=threads)
+    return LakeDatabase(
+        url, scope=scope, memory_limit=memory_limit, threads=threads, verify=verify, without=without
+    )
 
 
 class LakeDatabase:
@@ -115,8 +139,11 @@ class LakeDatabase:
         scope: Scope | None = None,
         memory_limit: str | None = None,
         threads: int | None = None,
+        verify: bool = True,
+        without: Collection[str] = (),
     ) -> None:
         self.scope: Scope | None = None
+        self._without = frozenset(without)
         self._storage = Storage(url)
         self.url = self._storage.root
         self.connection = connect(memory_limit, threads)
@@ -125,6 +152,8 @@ class LakeDatabase:
             create_contract(self.connection)
             self._storage.require_lake()
             self._storage.register(self.connection)
+            if verify:
+                refuse_faulty(self._storage, scope.takes if scope else None)
             self.narrow(scope)
             self._show_results()
             self._lock()
@@ -193,18 +222,32 @@ class LakeDatabase:
     def check(self) -> polars.DataFrame:
         """Run every data check: columns check, title, violations (rows that are wrong), first (one of them).
 
-        A sound lake has no violations. The checks read every map, which takes minutes on a full study.
+        A sound lake has no violations. The checks read every map, which takes minutes on a full study;
+        `relevance-lake check` remembers what it found in the files that it has read.
         """
         import polars
 
+        found = {outcome.check: outcome for outcome in self.run_checks()} | added(self._check_maps())
         rows = []
         for name, check in package.checks().items():
-            count_and_first = "select count(*), first(to_json(wrong))::varchar"
-            found = self.query(f"{count_and_first} from ({check.sql}) as wrong").row(0)
-            rows.append((name, check.title, *found))
+            outcome = found.get(name, Outcome(name, 0))
+            rows.append((name, check.title, outcome.violations, outcome.first))
         text, number = polars.String, polars.Int64
         columns = {"check": text, "title": text, "violations": number, "first": text}
         return polars.DataFrame(rows, schema=columns, orient="row")
+
+    def run_checks(self) -> Iterator[Outcome]:
+        """What each data check finds, but those that look at each map by itself (sql/map_checks.py)."""
+        for name, check in package.checks().items():
+            if not check.is_of_map:
+                found = self.arrow(check.violations)
+                yield Outcome(name, *(column[0].as_py() for column in found.columns))
+
+    def _check_maps(self) -> Iterator[Outcome]:
+        methods = self.arrow("select * from methods")
+        with map_checks(methods) as checks, self.connection.cursor() as cursor:
+            for batch in cursor.sql("select * from relevance").to_arrow_reader(MAPS_AT_A_TIME):
+                yield from checks.run(pyarrow.Table.from_batches([batch]))
 
     def narrow(self, scope: Scope | None) -> None:
         """Show another part of the lake, or (None) all of it, with the files that it has by now."""
@@ -246,25 +289,30 @@ class LakeDatabase:
         is read by itself.
         """
         if not table.keys:
-            pattern = f"{table.name}/{FILES}"
-            if self._storage.has(pattern):
-                yield f"read_parquet({literal(self._storage.glob_url(pattern))}, hive_partitioning = false)"
+            if files := self._source(ENTITY_GLOB, under=table.name):
+                yield f"read_parquet({files}, hive_partitioning = false)"
             return
         types = ", ".join(f"{quoted(key.name)}: {duckdb_type(key.type)}" for key in table.keys)
-        files = self.scope.files if self.scope else FILES
-        files_of_dataset = "/".join([*(f"{key.name}=*" for key in table.keys[1:]), files])
+        names = self.scope.files if self.scope else PARTITION_GLOB
+        files_of_dataset = "/".join([*(f"{key.name}=*" for key in table.keys[1:]), names])
         for folder in self._storage.folders(f"{table.name}/dataset=*"):
             if self.scope and self.scope.dataset and folder != f"dataset={self.scope.dataset}":
                 continue
-            within = f"{table.name}/{folder}"
-            if self._storage.has(files_of_dataset, under=within):
-                files = self._storage.glob_url(files_of_dataset, under=within)
-                yield f"read_parquet({literal(files)}, hive_partitioning = true, hive_types = {{{types}}})"
+            if files := self._source(files_of_dataset, under=f"{table.name}/{folder}"):
+                yield f"read_parquet({files}, hive_partitioning = true, hive_types = {{{types}}})"
+
+    def _source(self, pattern: str, under: str) -> str | None:
+        """What read_parquet is to read of the files in a folder; None where there are none."""
+        if not self._without:
+            found = self._storage.has(pattern, under=under)
+            return literal(self._storage.glob_url(pattern, under=under)) if found else None
+        paths = [path for path in self._storage.matches(pattern, under) if path not in self._without]
+        urls = [literal(self._storage.glob_url("", under=path)) for path in paths]
+        return f"[{', '.join(urls)}]" if urls else None
 
     def _show_results(self) -> None:
         for name in self._storage.folders("results/*"):
-            if self._storage.has(FILES, under=f"results/{name}"):
-                files = literal(self._storage.glob_url(FILES, under=f"results/{name}"))
+            if files := self._source(ENTITY_GLOB, under=f"results/{name}"):
                 self.connection.execute(
                     f"create view results.{quoted(name)} as select * from "
                     f"read_parquet({files}, union_by_name = true, hive_partitioning = false)"

@@ -24,6 +24,17 @@ class Analysis:
         return set(re.findall(r"\b(?:from|join) (\w+)", self.sql))
 
     @property
+    def definition(self) -> str:
+        """The statement with everything in this package that decides its rows."""
+        views = shared_views() | partials()
+        needed, found = [self], {self.name: self.sql}
+        while needed:
+            more = needed.pop().sources & views.keys() - found.keys()
+            found |= {name: views[name].sql for name in more}
+            needed += [views[name] for name in more]
+        return "\n".join([*macros(), *(found[name] for name in sorted(found))])
+
+    @property
     def columns(self) -> dict[str, tuple[str, str]]:
         """Unit and meaning of each column that the header describes."""
         _, _, listed = self.text.partition("\nColumns:\n")
@@ -45,16 +56,20 @@ class Partial(Analysis):
         """Whether it compares maps of adversarial examples with those of their originals."""
         return "adversarials" in self.text.partition("\nInputs: ")[2].partition("\nGrain: ")[0]
 
+
+@dataclass(frozen=True)
+class Check(Analysis):
+    """One file of sql/checks: it selects the rows that are wrong."""
+
     @property
-    def definition(self) -> str:
-        """The statement with everything in this package that decides its rows."""
-        views = shared_views() | partials()
-        needed, found = [self.name], {self.name}
-        while needed:
-            more = views[needed.pop()].sources & views.keys() - found
-            found |= more
-            needed += sorted(more)
-        return "\n".join([*macros(), *(views[name].sql for name in sorted(found))])
+    def is_of_map(self) -> bool:
+        """Whether it looks at each map by itself, at all of its values: see sql/map_checks.py."""
+        return "\nUnit: map" in self.text
+
+    @property
+    def violations(self) -> str:
+        """The query of how many rows are wrong, and of one of them."""
+        return f"select count(*), first(to_json(wrong))::varchar from ({self.sql}) as wrong"
 
 
 @dataclass(frozen=True)
@@ -82,9 +97,9 @@ def partials() -> dict[str, Partial]:
     return {name: Partial(**vars(analysis)) for name, analysis in _read_folder("partials").items()}
 
 
-def checks() -> dict[str, Analysis]:
+def checks() -> dict[str, Check]:
     """The data checks of sql/checks by name: each selects the rows that are wrong."""
-    return dict(_read_folder("checks"))
+    return {name: Check(**vars(analysis)) for name, analysis in _read_folder("checks").items()}
 
 
 def macros() -> list[str]:

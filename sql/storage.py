@@ -6,6 +6,8 @@ import glob
 import os
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from sql.guard import LakeError
 from sql.tables import TABLES
 
@@ -68,12 +70,46 @@ class Storage:
         found = glob.iglob(f"{pattern}/", root_dir=self.root)
         return sorted(os.path.basename(path.rstrip(os.sep)) for path in found)
 
+    def files(self, folder: str) -> list[str]:
+        """Paths of all files below a folder, sorted, but those behind a name that starts with a dot."""
+        if self._remote is not None:
+            prefix = self._remote._strip_protocol(self.root).rstrip("/") + "/"
+            found = [path.removeprefix(prefix) for path in self._remote.find(f"{self.root}/{folder}")]
+            return sorted(path for path in found if "/." not in path)
+        paths = []
+        for place, folders, names in os.walk(os.path.join(self.root, folder), followlinks=True):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            within = os.path.relpath(place, self.root).replace(os.sep, "/")
+            paths += [f"{within}/{name}" for name in names if not name.startswith(".")]
+        return sorted(paths)
+
+    def open(self, path: str) -> Any:
+        """A file of the lake, to read bytes from."""
+        if self._remote is not None:
+            # the end of a file is all that a footer takes
+            return self._remote.open(f"{self.root}/{path}", block_size=2**16)
+        return pa.OSFile(os.path.join(self.root, path))
+
+    @property
+    def readers(self) -> int:
+        """How many files are best opened side by side."""
+        return 32 if self._remote is not None else 4
+
     def has(self, pattern: str, under: str = "") -> bool:
         """Whether a file matches `pattern` in the folder `under`."""
         if self._remote is not None:
             return bool(self._remote.glob("/".join(part for part in (self.root, under, pattern) if part)))
         found = glob.iglob(pattern, root_dir=os.path.join(self.root, under))
         return next(iter(found), None) is not None
+
+    def matches(self, pattern: str, under: str = "") -> list[str]:
+        """Paths of the files that match `pattern` in the folder `under`, sorted."""
+        if self._remote is not None:
+            prefix = self._remote._strip_protocol(self.root).rstrip("/") + "/"
+            found = self._remote.glob("/".join(part for part in (self.root, under, pattern) if part))
+            return sorted(path.removeprefix(prefix) for path in found)
+        found = glob.iglob(pattern, root_dir=os.path.join(self.root, under))
+        return sorted("/".join(part for part in (under, path.replace(os.sep, "/")) if part) for path in found)
 
     def glob_url(self, pattern: str, under: str = "") -> str:
         """The pattern for DuckDB's read_parquet, with what the root's own name may hold of *?[ made plain."""

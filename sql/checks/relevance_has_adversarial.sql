@@ -1,19 +1,13 @@
--- Every map of an attack's image belongs to a successful adversarial example.
-with
-
-known_attacks as (
-    select distinct attack from adversarials
-)
-
+-- Every map but an original's belongs to a successful adversarial example.
 select
     maps.dataset,
     maps.model,
     maps.method,
     maps.subject,
+    maps.explains,
     maps.target,
     maps.image_id
 from relevance as maps
-inner join known_attacks on maps.subject = known_attacks.attack
 left join adversarials as pairs
     on
         maps.dataset = pairs.dataset
@@ -22,4 +16,4 @@ left join adversarials as pairs
         and maps.target = pairs.target
         and maps.image_id = pairs.image_id
         and pairs.status = 'success'
-where pairs.image_id is null
+where maps.subject != 'original' and pairs.image_id is null

@@ -1,9 +1,12 @@
 -- The largest |relevance| is 1 in an ok map, whose scale is above 0, and everything is 0 in a zero map.
+--
+-- Unit: map
 select
     dataset,
     model,
     method,
     subject,
+    explains,
     target,
     image_id,
     status
