@@ -6,16 +6,19 @@ import json
 import os
 import sys
 import time
+import warnings
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import map_commands
+from flows import check_command, map_commands
 from flows.errors import UserError
 from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
@@ -48,7 +51,9 @@ def main() -> None:
     """Entry point: mendable errors are one message and exit code 2, without a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_warn, warnings.showwarning)
+            app()
     except KeyboardInterrupt:
         Console(stderr=True).print(
             "interrupted: what is written is whole, the same command goes on from there"
@@ -63,10 +68,21 @@ def main() -> None:
         sys.exit(2)
 
 
+def _warn(otherwise: Callable[..., None], message: Warning, kind: type[Warning], *where: Any) -> None:
+    """A warning of our own is one line, without the place in the code."""
+    if _is_ours(kind):
+        Console(stderr=True, soft_wrap=True).print(f"warning: {message}", markup=False, highlight=False)
+    else:
+        otherwise(message, kind, *where)
+
+
 def _is_mendable(error: Exception) -> bool:
     """Whether a person can mend it: the rooms' own error types say what to do, a file's error says where."""
-    ours = type(error).__module__.partition(".")[0] in ("flows", "compute", "sql", "reports")
-    return ours or (isinstance(error, OSError) and error.filename is not None)
+    return _is_ours(type(error)) or (isinstance(error, OSError) and error.filename is not None)
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in ("flows", "compute", "sql", "reports")
 
 
 def _version(show: bool) -> None:
@@ -109,9 +125,11 @@ def run(
         return
     if plan.is_complete():
         from flows.analyse import analyse
+        from flows.check import require_sound
         from flows.report import report
 
         out.print("Every partition is in the lake: nothing to compute.")
+        require_sound(loaded, target)
         analyse(loaded, target)
         path = report(loaded, target)
     else:
@@ -147,6 +165,9 @@ _step(
 app.command("explain", epilog=map_commands.EXPLAIN_EXAMPLES)(map_commands.explain)
 app.command("import-maps", epilog=map_commands.IMPORT_EXAMPLES)(map_commands.import_maps)
 _step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake analyse demo")
+
+
+app.command("check", epilog=check_command.EXAMPLES)(check_command.check)
 
 
 @app.command(epilog="Example: relevance-lake report demo --output demo.html")

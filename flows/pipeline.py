@@ -17,6 +17,7 @@ from pydantic import Field
 
 from flows import analyse as analysing
 from flows import attack as attacking
+from flows import check as checking
 from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
@@ -107,6 +108,14 @@ def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
     return _each(explain_unit, [(study, lake, limit, *unit) for unit in missing], target.skipped)
 
 
+@flow(name="check")
+def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+    """Check the study's part of the lake; what is wrong in it is an error that names it."""
+    loaded, target = opened(study, lake, limit)
+    checking.require_sound(loaded, target)
+    return 0, 0
+
+
 @flow(name="analyse")
 def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Run the SQL analyses and keep their results."""
@@ -131,6 +140,7 @@ STEPS: dict[str, Callable[..., Counts]] = {
     "ingest": ingest,
     "attack": attack,
     "explain": explain,
+    "check": check,
     "analyse": analyse,
 }
 
