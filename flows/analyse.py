@@ -1,18 +1,23 @@
-"""Analyse: the study's SQL analyses into `results`."""
+"""Analyse: the study's partial results and SQL analyses into `partials` and `results`."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 
 from flows.lake import Lake
+from flows.partials import Partials, Unit, together
 from flows.plan import Plan
 from flows.progress import track
 from flows.study import Study
-from sql.catalog import Scope, analyses, open_lake
+from sql.catalog import LakeDatabase, Scope, analyses, open_lake
 from sql.tables import PARTITIONED
+
+MEMORY_LIMIT = "1GB"
+"""Of DuckDB: every step streams, more would not make it quicker."""
 
 
 def scope_of(study: Study, lake: Lake) -> Scope:
@@ -30,38 +35,104 @@ def scope_of(study: Study, lake: Lake) -> Scope:
 def analyse(study: Study, lake: Lake) -> int:
     """Write the results that are missing or older than the lake; their number."""
     lake.refresh()
-    scope = scope_of(study, lake)
-    inputs = _inputs(scope, lake)
-    outdated: dict[str, dict[str, Any]] = {}
-    for name, analysis in analyses().items():
-        made_from = {
-            "limit": study.limit,
-            "inputs": inputs,
-            "sql": hashlib.sha256(analysis.sql.encode()).hexdigest(),
-        }
-        path = f"results/{name}/{study.name}.parquet"
-        if lake.exists(path) and lake.footer(path).get("made_from") == made_from:
-            lake.skipped += 1
-        else:
-            outdated[name] = made_from
+    return analyse_scope(study.name, scope_of(study, lake), lake, study.limit)
+
+
+def analyse_scope(name: str, scope: Scope, lake: Lake, limit: int | None = None) -> int:
+    """Write the results of a part of the lake under a name; how many were missing or outdated.
+
+    limit: of how many images, where a study is not of all; kept with the results.
+    """
+    outdated = _outdated(name, scope, lake, limit)
     if not outdated:
         return 0
-    with (
-        open_lake(lake.url, scope=scope) as database,
-        track("analyses", len(outdated), "queries") as advance,
-    ):
-        for name, made_from in outdated.items():
-            frame = database.analyse(name)
-            frame = frame.select(pl.lit(study.name).alias("study"), pl.all())
-            lake.write_result(name, study.name, frame.to_arrow(), made_from)
-            advance(1, name)
+    with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT) as database:
+        for units in _stages(scope, lake):
+            make_units(lake, units, database)
+        _make_results(name, scope, lake, database, outdated)
     return len(outdated)
 
 
+def stages(study: Study, lake: Lake) -> Iterator[list[list[Unit]]]:
+    """Outdated partial results, in pieces of work: first of shards, then of whole series.
+
+    The second list is to be asked for when the first is done. Nothing where all results are current.
+    """
+    lake.refresh()
+    scope = scope_of(study, lake)
+    if _outdated(study.name, scope, lake, study.limit):
+        open_lake(lake.url, scope=scope).close()  # refuses files that are not what their names say
+        for units in _stages(scope, lake):
+            yield list(together(units))
+        lake.refresh()
+
+
+def merge(study: Study, lake: Lake) -> int:
+    """Write the outdated results, from partial results that are all there; their number."""
+    scope = scope_of(study, lake)
+    outdated = _outdated(study.name, scope, lake, study.limit)
+    if outdated:
+        with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT) as database:
+            _make_results(study.name, scope, lake, database, outdated)
+    return len(outdated)
+
+
+def make_units(lake: Lake, units: Sequence[Unit], database: LakeDatabase | None = None) -> None:
+    """Compute the outdated ones among these partial results."""
+    work = list(together(units))
+    if not work:
+        return
+    if database is None:
+        # what the files are was verified when the units were planned
+        scope = units[0].scope(())
+        with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, verify=False) as opened:
+            return make_units(lake, units, opened)
+    what, unit_name = ("quantiles", "series") if units[0].shard is None else ("values and ranks", "shards")
+    with track(what, len(work), unit_name) as advance:
+        for pieces in work:
+            for unit in pieces:
+                unit.make(lake, database)
+            advance(1, " ".join(pieces[0].series[2:4]))
+
+
+def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:
+    of: Sequence[Callable[[Partials], list[Unit]]] = (Partials.of_shards, Partials.of_series)
+    for units in of:
+        yield units(Partials(scope, lake))
+
+
+def _outdated(name: str, scope: Scope, lake: Lake, limit: int | None) -> dict[str, dict[str, Any]]:
+    """What each analysis is to be made from, of those whose result is missing or made from else."""
+    inputs = _inputs(scope, lake)
+    outdated: dict[str, dict[str, Any]] = {}
+    for analysis in analyses().values():
+        definition = hashlib.sha256(analysis.definition.encode()).hexdigest()
+        made_from = {"limit": limit, "inputs": inputs, "sql": definition}
+        path = f"results/{analysis.name}/{name}.parquet"
+        if lake.exists(path) and lake.footer(path).get("made_from") == made_from:
+            lake.skipped += 1
+        else:
+            outdated[analysis.name] = made_from
+    return outdated
+
+
+def _make_results(
+    name: str, scope: Scope, lake: Lake, database: LakeDatabase, outdated: dict[str, dict[str, Any]]
+) -> None:
+    database.narrow(scope)
+    Partials(scope, lake).keep(database)
+    with track("analyses", len(outdated), "queries") as advance:
+        for analysis, made_from in outdated.items():
+            frame = database.analyse(analysis)
+            frame = frame.select(pl.lit(name).alias("study"), pl.all())
+            lake.write_result(analysis, name, frame.to_arrow(), made_from)
+            advance(1, analysis)
+
+
 def _inputs(scope: Scope, lake: Lake) -> str:
-    """Digest of the study's scope and of the partition files in the lake, names and sizes."""
+    """Digest of the scope and of the partition files in the lake, names and footers."""
     digest = hashlib.sha256(repr(scope).encode())
     for table in PARTITIONED:
         for path in lake.paths(table.name):
-            digest.update(f"{path} {lake.bytes_of(path)}\n".encode())
+            digest.update(f"{path} {lake.fingerprint(path)}\n".encode())
     return digest.hexdigest()

@@ -21,6 +21,8 @@ from flows import check as checking
 from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
+from flows.lake import Lake
+from flows.partials import Unit
 from flows.plan import Plan, opened
 from flows.runs import record_run
 from flows.wanted import require_imported
@@ -73,6 +75,20 @@ def explain_unit(study: str, lake: str, limit: int | None, subject: str, shard: 
     return target.written, target.skipped
 
 
+@task(cache_policy=NO_CACHE, task_run_name="partial results of {method}, {subject}, shard {shard}")
+def make_partials(lake: str, units: list[Unit], method: str, subject: str, shard: int | None) -> Counts:
+    """Partial results of one method and subject, in one shard or (none) in all."""
+    analysing.make_units(Lake(lake), units)
+    return len(units), 0
+
+
+@task(cache_policy=NO_CACHE, task_run_name="results of {study}")
+def merge_partials(study: str, lake: str, limit: int | None) -> Counts:
+    """Results of all analyses, from the partial results."""
+    loaded, target = opened(study, lake, limit)
+    return analysing.merge(loaded, target), target.skipped
+
+
 @task(cache_policy=NO_CACHE, task_run_name="{output}")
 def train_network(source: str, path: str | None, output: str, recipe: dict[str, Any]) -> dict[str, Any]:
     """Train from the last checkpoint, or from scratch."""
@@ -116,11 +132,17 @@ def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = No
     return 0, 0
 
 
-@flow(name="analyse")
+@flow(name="analyse", task_runner=one_at_a_time)
 def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
-    """Run the SQL analyses and keep their results."""
+    """Run the SQL analyses and keep their results.
+
+    Counts of new or changed partitions come first, where the partition is; then the quantiles, which need
+    the counts of all, and last what is summed up from both.
+    """
     loaded, target = opened(study, lake, limit)
-    return analysing.analyse(loaded, target), target.skipped
+    for stage in analysing.stages(loaded, target):
+        _each(make_partials, [(lake, units, *units[0].series[2:4], units[0].shard) for units in stage], 0)
+    return merge_partials(study, lake, limit)
 
 
 @flow(name="report")

@@ -59,8 +59,15 @@ def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
             f"{target.url} lacks adversarial examples or maps of the study, as `relevance-lake status "
             f"{study} --lake {lake}` tells: run `relevance-lake run {study} --lake {lake}`"
         )
-    with working(f"{name}: starting Prefect"):
-        written, found = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
+    # Prefect would take longer to start than most analyses take
+    if name == "analyse" and not os.environ.get("PREFECT_API_URL"):
+        from flows.analyse import analyse
+
+        with working(f"{name}: {loaded.name}, lake {target.url}"):
+            written, found = analyse(loaded, target), target.skipped
+    else:
+        with working(f"{name}: starting Prefect"):
+            written, found = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
     print(f"{name}: {written} files written, {found} found current")
     if name == "explain":
         target.refresh()

@@ -1,0 +1,229 @@
+"""Partial results: rows that add up over partitions, kept in the lake so that a new shard costs that shard.
+
+A unit is the maps of one method and subject in one shard (or in all of them), towards all targets. Its file
+in `partials/` says in its footer, target by target, what its rows were made from; rows of other targets are
+kept when a unit is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from flows.lake import Lake
+from sql import package
+from sql.catalog import LakeDatabase, Scope
+from sql.package import Partial
+from sql.tables import NULL_PARTITION, SHARD
+
+MAPS_FILE = re.compile(
+    r"relevance/dataset=([^/]+)/model=([^/]+)/method=([^/]+)/subject=([^/]+)/explains=([^/]+)/target=([^/]+)"
+    r"/ids-(\d+)-\d+-rows-\d+\.parquet"
+)
+
+Series = tuple[str, str, str, str, str]
+"""dataset, model, method, subject, explains"""
+
+Sources = Mapping[str, str]
+"""Target, as in the folder's name, -> digest of all that a unit's rows of this target are made from."""
+
+ALL_TARGETS = ""
+"""What the one source of a unit of a whole series is called."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one file of a partial result is of, and what it is to be made from.
+
+    shard: None for every shard. last_image: the scope's, where it cuts through the shard. found: what the
+    file in place was made from. reads: files of other partial results that it is computed from.
+    """
+
+    partial: str
+    series: Series
+    shard: int | None
+    last_image: int | None
+    sources: Sources
+    found: Sources
+    reads: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Where its file stands in the lake."""
+        return _path(self.partial, self.series, self.shard, self.last_image)
+
+    @property
+    def outdated(self) -> list[str]:
+        """Targets whose rows are missing or were made from something else."""
+        return [target for target, digest in self.sources.items() if self.found.get(target) != digest]
+
+    @property
+    def is_current(self) -> bool:
+        return self.sources == self.found
+
+    def scope(self, targets: Iterable[str]) -> Scope:
+        """The part of the lake that its rows of these targets are computed from."""
+        dataset, model, method, subject, explains = self.series
+        compares = package.partials()[self.partial].compares
+        numbers = tuple(int(target) for target in targets if target not in (ALL_TARGETS, NULL_PARTITION))
+        return Scope(
+            dataset=dataset,
+            model=model,
+            attacks=(subject,),
+            methods=(method,),
+            subjects=("original", subject) if compares else (subject,),
+            explains=None if compares else (explains,),
+            targets=numbers or None,
+            last_image=self.last_image,
+            shard=self.shard,
+        )
+
+    def make(self, lake: Lake, database: LakeDatabase) -> None:
+        """Compute the outdated rows and write the file. Narrows `database` to what they are made from."""
+        outdated = self.outdated
+        database.narrow(self.scope(outdated))
+        for partial, files in self.reads:
+            database.keep(partial, files)
+        rows = database.arrow(f"select * from {self.partial}")
+        kept = [int(target) for target in self.sources if target not in outdated and target != NULL_PARTITION]
+        if kept:
+            old = lake.read(self.path)
+            is_kept = pc.is_in(old["target"], pa.array(kept, pa.int32()))  # pyright: ignore
+            rows = pa.concat_tables([old.filter(is_kept), rows.cast(old.schema)])
+        lake.write_partial(self.path, rows, dict(self.sources))
+
+
+class Partials:
+    """The units that a scope of a lake wants, as its listing and footers tell."""
+
+    def __init__(self, scope: Scope, lake: Lake) -> None:
+        self._scope, self._lake = scope, lake
+        self._fingerprints: dict[str, str] = {}
+        maps: dict[Series, dict[int, dict[str, list[str]]]] = {}
+        for path in lake.paths("relevance"):
+            match = MAPS_FILE.fullmatch(path)
+            if match and self._is_in_scope(series := match.group(1, 2, 3, 4, 5), int(match[7])):  # type: ignore[assignment]
+                shards = maps.setdefault(series, {})  # type: ignore[arg-type]
+                shards.setdefault(int(match[7]) // SHARD, {}).setdefault(match[6], []).append(path)
+        self._maps = maps
+
+    def of_shards(self) -> list[Unit]:
+        """Units of one shard each; those of the same maps stand together."""
+        partials = [partial for partial in package.partials().values() if partial.is_of_shard]
+        return [
+            self._unit(partial.name, series, shard, self._sources(partial, series, shard))
+            for series, shards in sorted(self._maps.items())
+            for shard in sorted(shards)
+            for partial in partials
+            if _is_compared(series) or not partial.compares
+        ]
+
+    def of_series(self) -> list[Unit]:
+        """Units of all shards of a series; they are computed from those of its shards."""
+        units = []
+        of_shards = self.of_shards()
+        for partial in package.partials().values():
+            for series, shards in () if partial.is_of_shard else sorted(self._maps.items()):
+                everything = [
+                    sorted(self._sources(partial, series, shard).items()) for shard in sorted(shards)
+                ]
+                reads = _files(unit for unit in of_shards if unit.series == series)
+                sources = {ALL_TARGETS: _digest(repr(everything))}
+                units.append(self._unit(partial.name, series, None, sources, tuple(reads.items())))
+        return units
+
+    def keep(self, database: LakeDatabase) -> None:
+        """Let `database` read the units' files instead of computing partial results."""
+        for partial, files in _files([*self.of_shards(), *self.of_series()]).items():
+            database.keep(partial, files)
+
+    def _unit(
+        self,
+        partial: str,
+        series: Series,
+        shard: int | None,
+        sources: Sources,
+        reads: tuple[tuple[str, tuple[str, ...]], ...] = (),
+    ) -> Unit:
+        cut = self._cut(shard)
+        path = _path(partial, series, shard, cut)
+        found = self._lake.footer(path).get("made_from", {}) if self._lake.exists(path) else {}
+        return Unit(partial, series, shard, cut, sources, found, reads)
+
+    def _cut(self, shard: int | None) -> int | None:
+        last = self._scope.last_image
+        return last if shard is None or last is None or last < shard * SHARD + SHARD - 1 else None
+
+    def _is_in_scope(self, series: tuple[str, ...], first_image: int) -> bool:
+        scope, (dataset, model, method, subject, _) = self._scope, series
+        return (
+            scope.dataset in (None, dataset)
+            and scope.model in (None, model)
+            and (scope.methods is None or method in scope.methods)
+            and (scope.attacks is None or subject in ("original", *scope.attacks))
+            and (scope.last_image is None or first_image <= scope.last_image)
+        )
+
+    def _sources(self, partial: Partial, series: Series, shard: int) -> Sources:
+        dataset, model, method, subject, _ = series
+        common = [_definition(partial.name), str(self._cut(shard))]
+        if partial.compares:
+            originals = self._maps.get((dataset, model, method, "original", "label"), {}).get(shard, {})
+            common += [self._fingerprint(path) for paths in originals.values() for path in paths]
+        sources = {}
+        for target, paths in sorted(self._maps[series][shard].items()):
+            made_from = common + [self._fingerprint(path) for path in paths]
+            if partial.compares:
+                folder = f"adversarials/dataset={dataset}/model={model}/attack={subject}/target={target}"
+                of_shard = f"ids-{shard * SHARD}-"
+                names = [name for name in self._lake.names(folder) if name.startswith(of_shard)]
+                made_from += [self._fingerprint(f"{folder}/{name}") for name in names]
+            sources[target] = _digest("\n".join(made_from))
+        return sources
+
+    def _fingerprint(self, path: str) -> str:
+        if path not in self._fingerprints:
+            self._fingerprints[path] = f"{path} {self._lake.fingerprint(path)}"
+        return self._fingerprints[path]
+
+
+def together(units: Iterable[Unit]) -> Iterator[list[Unit]]:
+    """Outdated units, those of the same maps in one piece of work."""
+    outdated = (unit for unit in units if not unit.is_current)
+    for _, group in groupby(outdated, key=lambda unit: (unit.series, unit.shard)):
+        yield list(group)
+
+
+def _is_compared(series: Series) -> bool:
+    *_, subject, explains = series
+    return subject != "original" and explains == "target"
+
+
+def _files(units: Iterable[Unit]) -> dict[str, tuple[str, ...]]:
+    files = defaultdict(list)
+    for unit in units:
+        files[unit.partial].append(unit.path)
+    return {partial: tuple(paths) for partial, paths in files.items()}
+
+
+def _path(partial: str, series: Series, shard: int | None, last_image: int | None) -> str:
+    ids = "ids-all" if shard is None else f"ids-{shard * SHARD}-{shard * SHARD + SHARD - 1}"
+    cut = "" if last_image is None else f"-to-{last_image}"
+    return "/".join(("partials", partial, *series, f"{ids}{cut}.parquet"))
+
+
+@cache
+def _definition(partial: str) -> str:
+    return _digest(package.partials()[partial].definition)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
