@@ -179,6 +179,19 @@ def toy_rows(
     return rows
 
 
+def with_other_designs(rows: Rows) -> Rows:
+    """The rest of the 2 x 2 design and a control subject beside the maps that the paper compares."""
+    rng = np.random.default_rng(9)
+    for row in [row for row in rows["relevance"] if row["subject"] != "original"]:
+        values = map_columns(rng.standard_t(2, len(row["relevance"])).astype(np.float32))
+        rows["relevance"] += [
+            row | values | {"subject": "original"},
+            row | values | {"explains": "label", "explained_class": row["label"]},
+            row | values | {"subject": "noise-lbfgs"},
+        ]
+    return rows
+
+
 def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: int, target: int) -> Row:
     """Columns of one attacked pair, of random values; its classes follow from its logits."""
     numbers = {name: np.float32(rng.gamma(2.0)) for name in ("l1", "l2", "linf", "c")}
@@ -201,6 +214,15 @@ def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: 
             "second_probability": np.float32(probabilities[second]),
         }
     )
+
+
+def tie_probabilities(rows: Rows) -> None:
+    """Round logits and probabilities of the attacked pairs, so that many are equal."""
+    for row in rows["adversarials"]:
+        row["logits"] = np.round(row["logits"])
+        row["target_probability"] = np.round(row["target_probability"], 1)
+        others = np.where(np.arange(len(row["logits"])) == row["target"], -np.inf, row["logits"])
+        row["second_class"] = int(np.argmax(others))
 
 
 def write_lake(root: Path, rows: Rows) -> Path:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
-from lakes import ATTACKS, METHODS, Row, Rows, map_columns, toy_rows, write_lake
+from lakes import ATTACKS, METHODS, Row, Rows, toy_rows, with_other_designs, write_lake
 from oracles import ORACLES, assert_same
 
 from sql.catalog import LakeDatabase, Scope, analyses, data_dictionary, open_lake
@@ -27,19 +26,6 @@ LAKES: dict[str, Callable[[], Rows]] = {
         toy_rows(seed=9, model="other-model"),
     ),
 }
-
-
-def with_other_designs(rows: Rows) -> Rows:
-    """The rest of the 2 x 2 design and a control subject beside the maps that the paper compares."""
-    rng = np.random.default_rng(9)
-    for row in [row for row in rows["relevance"] if row["subject"] != "original"]:
-        values = map_columns(rng.standard_t(2, len(row["relevance"])).astype(np.float32))
-        rows["relevance"] += [
-            row | values | {"subject": "original"},
-            row | values | {"explains": "label", "explained_class": row["label"]},
-            row | values | {"subject": "noise-lbfgs"},
-        ]
-    return rows
 
 
 def joined(*parts: Rows) -> Rows:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lakes import ATTACKS, Row, Rows, band_size, map_columns, toy_rows, write_lake
+from lakes import ATTACKS, Row, Rows, band_size, toy_rows, with_other_designs, write_lake
 
 from sql.catalog import LakeDatabase, LakeError, open_lake
 
@@ -20,19 +20,6 @@ LAKES = {
     "other designs": lambda: with_other_designs(toy_rows(seed=4)),
     "an untargeted attack": lambda: toy_rows(image_ids=tuple(range(20)), untargeted=ATTACKS[-1:], seed=6),
 }
-
-
-def with_other_designs(rows: Rows) -> Rows:
-    """The rest of the 2 x 2 design and a control beside the maps that are to be compared."""
-    rng = np.random.default_rng(9)
-    for row in [row for row in rows["relevance"] if row["subject"] != "original"]:
-        values = map_columns(rng.standard_t(2, len(row["relevance"])).astype(np.float32))
-        rows["relevance"] += [
-            row | values | {"subject": "original"},
-            row | values | {"explains": "label", "explained_class": row["label"]},
-            row | values | {"subject": "noise-lbfgs"},
-        ]
-    return rows
 
 
 @pytest.fixture(scope="module", params=LAKES)
