@@ -25,7 +25,8 @@ from flows.progress import track
 from flows.study import Study
 from sql import package
 from sql.catalog import Scope, open_lake
-from sql.files import WRITE_ANEW, Fault, LakeFile, inspect, rows_of
+from sql.files import WRITE_ANEW, Fault, LakeFile, inspect
+from sql.footers import read_rows, reason
 from sql.map_checks import MapChecks, Outcome, added, map_checks
 from sql.storage import Storage
 from sql.tables import RELEVANCE, RUNS, TABLES
@@ -203,13 +204,13 @@ def _read_file(storage: Storage, file: LakeFile, idle: SimpleQueue[MapChecks]) -
     checks = idle.get()
     try:
         outcomes: list[Outcome] = []
-        for rows in rows_of(storage, file):
+        for rows in read_rows(storage, file.path, file.key_values):
             if file.table is RELEVANCE:
                 outcomes += checks.run(rows)
         return list(added(outcomes).values())
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        return Fault(file.path, "pages", f"damaged, not all of it can be read ({reason})", WRITE_ANEW)
+        problem = f"damaged, not all of it can be read ({reason(error)})"
+        return Fault(file.path, "pages", problem, WRITE_ANEW)
     finally:
         idle.put(checks)
 

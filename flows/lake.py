@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import LakeMismatch, UserError
-from sql.files import FOOTER_KEY, PARTITION_FILE
+from sql.files import PARTITION_FILE
+from sql.footers import FOOTER_KEY
 from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
 

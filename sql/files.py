@@ -7,22 +7,20 @@ views would read must be as the writer leaves it. What they do not read is forei
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from sql.footers import Footer, read_footers
 from sql.guard import LakeError
 from sql.storage import Storage
-from sql.tables import ENTITIES, ID_PATTERN, NULL_PARTITION, PARTITIONED, SHARD, Table, arrow_type
+from sql.tables import ENTITIES, ID_PATTERN, NULL_PARTITION, PARTITIONED, SHARD, TABLES, Table, arrow_type
 
 PARTITION_FILE = re.compile(r"ids-(\d+)-(\d+)-(rows|images)-(\d+)\.parquet")
 """Range of image ids, and how many rows there are, or how many images were tried."""
@@ -33,7 +31,6 @@ PARTITION_GLOB = "ids-*.parquet"
 ENTITY_GLOB = "[!.]*.parquet"
 """Files that the views read of a table without keys, and of a stored result."""
 
-FOOTER_KEY = b"relevance_lake"
 EXPLAINS = ("label", "target")
 WRITE_ANEW = "delete it and run the study again, which writes it anew"
 
@@ -76,38 +73,18 @@ class LakeFile:
     keys: Keys = field(default_factory=dict)
 
     @property
+    def key_values(self) -> dict[str, pa.Scalar]:
+        """Its keys as the views show them."""
+        columns = self.table.keys if self.table else ()
+        return {key.name: pa.scalar(self.keys[key.name], arrow_type(key.type)) for key in columns}
+
+    @property
     def folder(self) -> str:
         return self.path.rpartition("/")[0]
 
     @property
     def name(self) -> str:
         return self.path.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Footer:
-    """What a Parquet file says of itself."""
-
-    metadata: pq.FileMetaData
-    schema: pa.Schema
-
-    @property
-    def said(self) -> dict[str, Any]:
-        """What the lake's writer noted: made_from, recorded, keys; nothing in files of others."""
-        return json.loads((self.metadata.metadata or {}).get(FOOTER_KEY, b"{}"))
-
-    def length(self, column: str) -> int:
-        """Length of a vector column; 0 where it has none."""
-        index = self.schema.get_field_index(column)
-        kind = self.schema.field(index).type if index >= 0 else pa.null()
-        return kind.list_size if isinstance(kind, pa.FixedSizeListType) else 0
-
-    def bounds(self, column: str) -> list[tuple[Any, Any]]:
-        """Smallest and largest value of a plain column in each row group, where the footer has them."""
-        index = self.metadata.schema.names.index(column)
-        groups = map(self.metadata.row_group, range(self.metadata.num_row_groups))
-        found = [group.column(index).statistics for group in groups]
-        return [(one.min, one.max) for one in found if one is not None and one.has_min_max]
 
 
 @dataclass(frozen=True)
@@ -126,7 +103,7 @@ class Inspection:
 def inspect(storage: Storage, selected: Selection | None = None) -> Inspection:
     """Look at every file of the tables and stored results; with `selected` only at partitions it takes."""
     files: dict[str, LakeFile] = {}
-    faults: list[Fault] = []
+    faults = [_foreign(path) for path in storage.matches("*.parquet")]
     for table in PARTITIONED:
         for path in storage.files(table.name):
             file, fault = _partition_file(table, path)
@@ -143,13 +120,15 @@ def inspect(storage: Storage, selected: Selection | None = None) -> Inspection:
             else:
                 faults.append(_foreign(path))
     named = {fault.path for fault in faults}
-    footers = _footers(storage, [path for path in files if path not in named])
-    for path, footer in footers.items():
-        faults += [footer] if isinstance(footer, Fault) else _footer_faults(files[path], footer)
-    named = {fault.path for fault in faults}
-    sound = {
-        path: footer for path, footer in footers.items() if isinstance(footer, Footer) and path not in named
-    }
+    sound: dict[str, Footer] = {}
+    for path, footer in read_footers(storage, [path for path in files if path not in named]):
+        if isinstance(footer, Footer):
+            found = _footer_faults(files[path], footer)
+            sound |= {} if found else {path: footer}
+        else:
+            problem = f"damaged, no readable Parquet file ({footer})"
+            found = [Fault(path, "unreadable", problem, WRITE_ANEW)]
+        faults += found
     faults += _double_shards(files[path] for path in sound)
     faults += _odd_lengths({path: (files[path], footer) for path, footer in sound.items()})
     return Inspection(files, sorted(faults, key=lambda fault: fault.path))
@@ -219,24 +198,6 @@ def _key_value(kind: str, key: str, text: str) -> tuple[str | int | None, str]:
     return text, "" if ID_PATTERN.fullmatch(text) else "is no id (a to z, 0 to 9, dot and hyphen)"
 
 
-def _footers(storage: Storage, paths: list[str]) -> dict[str, Footer | Fault]:
-    """The footers of files, read side by side; of a file that has none its fault; not of vanished files."""
-
-    def read(path: str) -> Footer | Fault | None:
-        try:
-            with storage.open(path) as file:
-                metadata = pq.read_metadata(file)
-            return Footer(metadata, metadata.schema.to_arrow_schema())
-        except FileNotFoundError:  # a study that runs beside this replaced it by a longer one
-            return None
-        except (pa.ArrowException, OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            return Fault(path, "unreadable", f"damaged, no readable Parquet file ({reason})", WRITE_ANEW)
-
-    with ThreadPoolExecutor(storage.readers) as pool:
-        return {path: footer for path, footer in zip(paths, pool.map(read, paths), strict=True) if footer}
-
-
 def _footer_faults(file: LakeFile, footer: Footer) -> list[Fault]:
     """What the file's footer has wrong, for its table and its name."""
     if file.table is None:
@@ -270,8 +231,8 @@ def _footer_faults(file: LakeFile, footer: Footer) -> list[Fault]:
 
 def _schema_problem(table: Table, footer: Footer) -> str:
     """How a file's schema differs from the contract's; empty where it does not."""
-    lengths = {unit: footer.length(column) for unit, column in _vectors(table).items()}
-    wanted = _schema(table, lengths.get("[n]", 0), lengths.get("[k]", 0))
+    lengths = {unit: footer.length(column) for unit, column in _vectors(table.name).items()}
+    wanted = _schema(table.name, lengths.get("[n]", 0), lengths.get("[k]", 0))
     if footer.schema.equals(wanted) and 0 not in lengths.values():
         return ""
     found = {one.name: one.type for one in footer.schema}
@@ -286,13 +247,16 @@ def _schema_problem(table: Table, footer: Footer) -> str:
     return ", ".join(parts) or "the columns stand in another order"
 
 
-_schema = cache(Table.arrow_schema)
+@cache
+def _schema(table: str, components: int, classes: int) -> pa.Schema:
+    return TABLES[table].arrow_schema(components, classes)
 
 
 @cache
-def _vectors(table: Table) -> dict[str, str]:
+def _vectors(table: str) -> dict[str, str]:
     """A vector column of each unit of length, n and k, that the table has."""
-    return {column.type[-3:]: column.name for column in table.columns if column.type.endswith(("[n]", "[k]"))}
+    columns = TABLES[table].columns
+    return {column.type[-3:]: column.name for column in columns if column.type.endswith(("[n]", "[k]"))}
 
 
 def _entity_faults(file: LakeFile, footer: Footer) -> list[Fault]:
@@ -328,7 +292,7 @@ def _odd_lengths(files: Mapping[str, tuple[LakeFile, Footer]]) -> list[Fault]:
     """Files whose vectors are not as long as those of most files of their dataset."""
     lengths: dict[tuple[Any, str], dict[str, int]] = defaultdict(dict)
     for path, (file, footer) in files.items():
-        for unit, column in _vectors(file.table).items() if file.table else ():
+        for unit, column in _vectors(file.table.name).items() if file.table else ():
             lengths[file.keys["dataset"], unit][path] = footer.length(column)
     faults = []
     for (dataset, _), found in lengths.items():
@@ -339,26 +303,3 @@ def _odd_lengths(files: Mapping[str, tuple[LakeFile, Footer]]) -> list[Fault]:
             if length != usual
         ]
     return faults
-
-
-def rows_of(storage: Storage, file: LakeFile) -> Iterator[pa.Table]:
-    """The rows of a partition file by row groups, as the views show them: keys beside, vectors as lists.
-
-    The checksums of its pages are compared, which DuckDB does not do. Raises OSError or pa.ArrowException
-    where the file is damaged.
-    """
-    assert file.table is not None
-    with storage.open(file.path) as source:
-        parquet = pq.ParquetFile(source, page_checksum_verification=True)
-        for number in range(parquet.num_row_groups):
-            rows = parquet.read_row_group(number, use_threads=False)
-            columns = {name: _as_lists(rows[name]) for name in rows.column_names}
-            for key in file.table.keys:
-                value = pa.scalar(file.keys[key.name], arrow_type(key.type))
-                columns[key.name] = pa.repeat(value, rows.num_rows)
-            yield pa.table(columns)
-
-
-def _as_lists(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    fixed = isinstance(column.type, pa.FixedSizeListType)
-    return column.cast(pa.list_(column.type.value_field)) if fixed else column

@@ -185,6 +185,7 @@ REFUSED: dict[str, tuple[str, Callable[[Path], Path]]] = {
 }  # fmt: skip
 
 SKIPPED: dict[str, Callable[[Path], Path]] = {
+    "a download": lambda root: Path(shutil.copy(file_in(root, MAPS), root / "maps.parquet")),
     "a note": lambda root: written(root / MAPS / "README.txt", "these maps are odd"),
     "another program's Parquet": lambda root: copied(file_in(root, MAPS), "part-0.parquet"),
     "a backup in a folder of its own": lambda root: moved(
