@@ -28,6 +28,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tests.benchmarks.lakes import folder_beside, linked
 from tests.benchmarks.measuring import verdict
 from tests.benchmarks.sql_contestants import CONTESTANTS, Answer, Question
 from tests.lake_generator import Specification, generate
@@ -60,11 +61,18 @@ class Run:
 
 def answered(what: str, who: str, question: Question) -> Run:
     """One contestant's answer, from a process of its own."""
-    words = [what, who, question.lake, question.method, question.attack]
+    with folder_beside(Path(question.lake)) as folder:
+        lake = question.lake
+        if who == "ours":  # which writes partial results
+            lake = str(linked(Path(lake), folder / "lake", method=question.method))
+        return _asked(what, who, lake, question.method, question.attack)
+
+
+def _asked(*words: str) -> Run:
     command = [sys.executable, "-m", "tests.benchmarks.sql_contestants", *words]
     process = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if process.returncode:
-        raise SystemExit(f"{who} did not answer, see above")
+        raise SystemExit(f"{words[1]} did not answer, see above")
     return Run(**json.loads(process.stdout.splitlines()[-1]))
 
 

@@ -13,13 +13,16 @@ import json
 import re
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tests.benchmarks.lakes import BANDS as BANDS_ANALYSES
+from tests.benchmarks.lakes import QUANTILES, needed_by
 from tests.benchmarks.measuring import peak_memory
 
 BANDS = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -136,11 +139,8 @@ def _quantiles_of_counts(shifts: np.ndarray, counts: np.ndarray) -> list[float]:
 
 
 def ours_bands(question: Question) -> Answer:
-    """Through the analyses in SQL."""
-    with _opened(question) as lake:
-        overlap = lake.analyse("topk_overlap")
-        shift = lake.analyse("rank_shift")
-        quantiles = lake.analyse("rank_shift_quantiles")
+    """Through the partial results that the analyses in SQL need, all of them computed anew."""
+    overlap, shift, quantiles = _analysed(question, BANDS_ANALYSES)
     found: Answer = {"pairs": overlap["pairs"][0], "identical": overlap["identical"][0]}
     for (original, adversarial), row in zip(BANDS, overlap.iter_rows(named=True), strict=True):
         bands = {name: row[name] for name in ("original_band", "adversarial_band")}
@@ -245,11 +245,11 @@ def polars_bands(question: Question) -> Answer:
 
 
 def ours_quantiles(question: Question) -> Answer:
-    """Through the analysis in SQL."""
-    with _opened(question) as lake:
-        frame = lake.analyse("relevance_quantiles").sort("level")
+    """Through the partial results that the analysis in SQL needs, all of them computed anew."""
+    (frame,) = _analysed(question, QUANTILES)
     return {
-        subject: frame.filter(subject=subject)["value"].to_list() for subject in ("original", question.attack)
+        subject: frame.filter(subject=subject).sort("level")["value"].to_list()
+        for subject in ("original", question.attack)
     }
 
 
@@ -301,13 +301,33 @@ def _places(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return lower, upper, place - lower
 
 
-def _opened(question: Question) -> Any:
+def _analysed(question: Question, analyses: Sequence[str]) -> list[Any]:
+    """Frames of analyses, by the way of `relevance-lake analyse`: partial results are written to the lake."""
+    from flows.analyse import make_units
+    from flows.lake import Lake
+    from flows.partials import Partials
     from sql.catalog import Scope, open_lake
 
     folder = question.files("original")[0].relative_to(question.lake).parts
     dataset, model = (part.partition("=")[2] for part in folder[1:3])
     scope = Scope(dataset, model, (question.attack,), (question.method,))
-    return open_lake(question.lake, scope=scope, memory_limit=MEMORY_LIMIT)
+    lake, needed, kept = Lake(question.lake), needed_by(*analyses), defaultdict(list)
+    with open_lake(question.lake, scope=scope, memory_limit=MEMORY_LIMIT) as database:
+        for of in (Partials.of_shards, Partials.of_series):
+            units = [unit for unit in of(Partials(scope, lake)) if unit.partial in needed]
+            units = [replace(unit, reads=_only(unit.reads, needed)) for unit in units]
+            make_units(lake, units, database)
+            for unit in units:
+                kept[unit.partial].append(unit.path)
+        database.narrow(scope)
+        for partial, files in kept.items():
+            database.keep(partial, files)
+        return [database.analyse(name) for name in analyses]
+
+
+def _only(reads: Any, needed: set[str]) -> Any:
+    """Of the files that a unit reads those of partial results that are there."""
+    return tuple((partial, files) for partial, files in reads if partial in needed)
 
 
 CONTESTANTS = {

@@ -1,0 +1,58 @@
+"""Lakes that benchmarks work on: copies without results, and what an analysis is made from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sql import package
+from sql.tables import ENTITIES, PARTITIONED
+
+BANDS = ("topk_overlap", "rank_shift", "rank_shift_quantiles")
+"""The analyses of the five pairs of bands."""
+
+QUANTILES = ("relevance_quantiles",)
+
+
+def linked(lake: Path, copy: Path, shards: Collection[int] | None = None, method: str | None = None) -> Path:
+    """A copy of hard links of the lake's tables, of some shards or of one method's maps only.
+
+    Nothing of what was analysed is in it, and what is written to it leaves the lake alone.
+    """
+    for table in (*PARTITIONED, *ENTITIES):
+        for path in lake.glob(f"{table.name}/**/[!.]*.parquet"):
+            first = re.match(r"ids-(\d+)-", path.name)
+            if first and shards is not None and int(first[1]) not in shards:
+                continue
+            if method and table.name == "relevance" and f"method={method}" not in path.parts:
+                continue
+            target = copy / path.relative_to(lake)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, target)
+    return copy
+
+
+@contextmanager
+def folder_beside(lake: Path) -> Iterator[Path]:
+    """A folder on the lake's file system, where hard links can be, for the time of its use."""
+    folder = Path(tempfile.mkdtemp(prefix=".benchmark-", dir=lake.resolve().parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def needed_by(*analyses: str) -> set[str]:
+    """Partial results that these analyses are made from, directly or through other views."""
+    views = package.shared_views() | package.partials() | package.analyses()
+    waiting, found = list(analyses), set(analyses)
+    while waiting:
+        more = (views[waiting.pop()].sources & views.keys()) - found
+        found |= more
+        waiting += more
+    return found & package.partials().keys()
