@@ -21,14 +21,15 @@ MEMORY_LIMIT = "1GB"
 
 
 def scope_of(study: Study, lake: Lake) -> Scope:
-    """What of a lake belongs to a study."""
+    """What of a lake belongs to a study; of one without limit, whatever images are there."""
     chosen = Plan(study, lake).chosen().image_id
+    last_image = int(chosen[-1]) if len(chosen) else -1
     return Scope(
         dataset=study.dataset.id,
         model=study.model.id,
         attacks=tuple(attack.id for attack in study.attacks),
         methods=study.methods,
-        last_image=int(chosen[-1]) if len(chosen) else -1,
+        last_image=last_image if study.limit else None,
     )
 
 

@@ -141,9 +141,12 @@ class Partials:
         return units
 
     def keep(self, database: LakeDatabase) -> None:
-        """Let `database` read the units' files instead of computing partial results."""
-        for partial, files in _files([*self.of_shards(), *self.of_series()]).items():
-            database.keep(partial, files)
+        """Let `database` read partial results whose files are all current instead of computing them."""
+        units = [*self.of_shards(), *self.of_series()]
+        outdated = {unit.partial for unit in units if not unit.is_current}
+        for partial, files in _files(units).items():
+            if partial not in outdated:
+                database.keep(partial, files)
 
     def _unit(
         self,
@@ -193,6 +196,13 @@ class Partials:
         if path not in self._fingerprints:
             self._fingerprints[path] = f"{path} {self._lake.fingerprint(path)}"
         return self._fingerprints[path]
+
+
+def keep_current(database: LakeDatabase, scope: Scope) -> None:
+    """Let `database` read what `analyse` has left in its lake and is current, instead of computing it."""
+    lake = Lake(database.url)
+    if lake.paths("partials"):
+        Partials(scope, lake).keep(database)
 
 
 def together(units: Iterable[Unit]) -> Iterator[list[Unit]]:

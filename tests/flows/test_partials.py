@@ -15,10 +15,10 @@ from polars.testing import assert_frame_equal
 
 from flows.analyse import analyse, make_units, merge, scope_of, stages
 from flows.lake import FOOTER_KEY, Lake
-from flows.partials import Partials, Unit, _digest
+from flows.partials import Partials, Unit, _digest, keep_current
 from flows.study import Study, load_study
 from sql import package
-from sql.catalog import analyses, open_lake
+from sql.catalog import Scope, analyses, open_lake
 from tests.lake_generator import Specification, generate
 
 SPECIFICATION = Specification(
@@ -225,3 +225,18 @@ def test_pieces_of_work_can_be_done_one_by_one_elsewhere(fresh: tuple[Lake, Stud
     assert merge(study, lake) == len(analyses())
     assert_same_as_without_partials(lake, study)
     assert list(work()) == []
+
+
+def test_queries_read_what_is_current(analysed: tuple[Lake, Study]) -> None:
+    lake, _ = analysed
+    with open_lake(lake.url) as direct, open_lake(lake.url) as kept:
+        keep_current(kept, Scope())
+        views = kept.query("select sql from duckdb_views() where view_name = 'pair_ranks'").item()
+        assert "partials/pair_ranks" in views
+        for name in ("topk_overlap", "relevance_quantiles", "overlap_curve"):
+            assert_frame_equal(kept.analyse(name), direct.analyse(name), rel_tol=1e-12)
+    [path] = Path(lake.root).glob("relevance/*/*/method=lrp-0/subject=lbfgs/*/target=1/ids-1000-*.parquet")
+    shift_ranks(path)
+    with open_lake(lake.url, verify=False) as direct, open_lake(lake.url, verify=False) as kept:
+        keep_current(kept, Scope())
+        assert_frame_equal(kept.analyse("topk_overlap"), direct.analyse("topk_overlap"), rel_tol=1e-12)
