@@ -79,7 +79,7 @@ cells as (
         -- the same without zeros, which share a bin with positive values
         values - zeros as signed_values,
         total / nullif(signed_values, 0) as signed_mean,
-        spread - coalesce(zeros * own_mean * signed_mean, 0) as signed_spread
+        greatest(spread - coalesce(zeros * own_mean * signed_mean, 0), 0) as signed_spread
     from merged
 ),
 
@@ -149,7 +149,7 @@ select
     sums.minimum,
     sums.maximum,
     sums.positive_mean,
-    sqrt(greatest(spreads.positive_spread, 0) / positives) as positive_std,
+    sqrt(spreads.positive_spread / positives) as positive_std,
     coalesce(sums.near_positives, 0) / nullif(positives, 0) as positive_near_zero,
     sums.negative_mean,
     sqrt(spreads.negative_spread / negatives) as negative_std,

@@ -192,6 +192,19 @@ def with_other_designs(rows: Rows) -> Rows:
     return rows
 
 
+def with_nothing_left(rows: Rows) -> Rows:
+    """Ties of probabilities, one method whose maps are all flagged, and one attack that always failed."""
+    tie_probabilities(rows)
+    for row in rows["adversarials"]:
+        if row["attack"] == ATTACKS[1]:
+            row |= {"status": "failed", "reason": "not sure"}
+    rows["relevance"] = [row for row in rows["relevance"] if row["subject"] != ATTACKS[1]]
+    for row in rows["relevance"]:
+        if row["method"] == METHODS[1]:
+            row |= map_columns(np.full(len(row["relevance"]), np.nan, np.float32))
+    return rows
+
+
 def adversarial_columns(rng: np.random.Generator, status: str, n: int, classes: int, target: int) -> Row:
     """Columns of one attacked pair, of random values; its classes follow from its logits."""
     numbers = {name: np.float32(rng.gamma(2.0)) for name in ("l1", "l2", "linf", "c")}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from lakes import ATTACKS, METHODS, Row, Rows, toy_rows, with_other_designs, write_lake
+from lakes import ATTACKS, METHODS, Row, Rows, toy_rows, with_nothing_left, with_other_designs, write_lake
 from oracles import ORACLES, assert_same
 
 from sql.catalog import LakeDatabase, Scope, analyses, data_dictionary, open_lake
@@ -20,6 +20,7 @@ LAKES: dict[str, Callable[[], Rows]] = {
     "other designs": lambda: with_other_designs(toy_rows(seed=4)),
     "an untargeted attack": lambda: toy_rows(image_ids=tuple(range(30)), untargeted=ATTACKS[-1:], seed=6),
     "twelve labels": lambda: toy_rows(image_ids=tuple(range(60)), classes=12, methods=("lrp-0",), seed=5),
+    "tied, flagged and failed": lambda: with_nothing_left(toy_rows(image_ids=tuple(range(30)), seed=11)),
     "two datasets and models": lambda: joined(
         toy_rows(seed=7),
         toy_rows(seed=8, shape=(5, 3, 1), dataset="other-test"),

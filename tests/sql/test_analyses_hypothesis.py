@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from lakes import OUTCOMES, Rows, toy_rows, write_lake
+from lakes import OUTCOMES, Rows, tie_probabilities, toy_rows, write_lake
 from oracles import ORACLES, assert_same
 
 from sql.catalog import analyses, open_lake
@@ -58,18 +58,9 @@ def lakes(draw: st.DrawFn) -> Rows:
     return rows
 
 
-def tie_probabilities(rows: Rows) -> None:
-    """Round logits and probabilities of the attacked pairs, so that many are equal."""
-    for row in rows["adversarials"]:
-        row["logits"] = np.round(row["logits"])
-        row["target_probability"] = np.round(row["target_probability"], 1)
-        others = np.where(np.arange(len(row["logits"])) == row["target"], -np.inf, row["logits"])
-        row["second_class"] = int(np.argmax(others))
-
-
 @given(rows=lakes())
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 def test_every_analysis_on_any_lake(rows: Rows) -> None:
     with tempfile.TemporaryDirectory() as folder, open_lake(str(write_lake(Path(folder), rows))) as lake:
