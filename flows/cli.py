@@ -12,20 +12,16 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import check_command, map_commands
+from flows import check_command, map_commands, sql_command
 from flows.errors import UserError
 from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
-
-if TYPE_CHECKING:
-    import polars
-
 
 app = typer.Typer(
     name="relevance-lake",
@@ -40,7 +36,7 @@ out = Console()
 
 
 class Format(StrEnum):
-    """How a query's answer is printed."""
+    """How a listing is printed."""
 
     table = "table"
     csv = "csv"
@@ -271,42 +267,8 @@ def import_(
     print(f"{file} written. Next: relevance-lake run {file} --lake {lake}")
 
 
-@app.command(epilog='Example: relevance-lake sql "select method, count(*) from relevance group by all"')
-def sql(
-    query: Annotated[
-        str, typer.Argument(help="One SELECT statement in DuckDB's SQL; - reads standard input.")
-    ],
-    lake: LakeOption = "./lake",
-    format: Annotated[Format, typer.Option(help="How the answer is printed.")] = Format.table,
-) -> None:
-    """Ask the lake anything, in SQL. See `relevance-lake schema` for tables and columns."""
-    from sql.catalog import open_lake
-
-    with open_lake(lake) as database:
-        answer = database.query(sys.stdin.read() if query == "-" else query)
-    if format is Format.csv:
-        print(_without_nesting(answer).write_csv(), end="")
-    elif format is Format.json:
-        print(answer.write_json())
-    else:
-        import polars as pl
-
-        with pl.Config(tbl_rows=1000, tbl_cols=100, tbl_hide_dataframe_shape=True, fmt_str_lengths=80):
-            print(answer)
-
-
-def _without_nesting(frame: polars.DataFrame) -> polars.DataFrame:
-    """The frame with lists and structs as JSON text, for formats that have only plain columns."""
-    import polars as pl
-
-    nested = [
-        pl.Series(
-            name, [None if value is None else json.dumps(value, default=str) for value in column.to_list()]
-        )
-        for name, column in zip(frame.columns, frame.get_columns(), strict=True)
-        if column.dtype.is_nested()
-    ]
-    return frame.with_columns(nested)
+app.command("sql", epilog=sql_command.EXAMPLES)(sql_command.sql)
+app.command("catalog", epilog=sql_command.CATALOG_EXAMPLES)(sql_command.catalog)
 
 
 @app.command(epilog="Example: relevance-lake status paper --lake big")

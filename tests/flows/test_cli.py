@@ -37,8 +37,9 @@ def test_version_and_help(typed):
     assert re.fullmatch(r"relevance-lake \d+\.\d+\.\d+\n", typed("--version")[1])
     code, out, _ = typed("--help")
     assert code == 0
-    for command in ("run", "ingest", "train", "attack", "explain", "analyse", "report", "evaluate",
-                    "sql", "status", "init", "schema", "serve", "import", "import-maps"):  # fmt: skip
+    for command in ("run", "ingest", "train", "attack", "explain", "analyse", "report",
+                    "evaluate", "sql", "catalog", "status", "init", "schema", "serve", "import",
+                    "import-maps"):  # fmt: skip
         assert f" {command} " in out
         assert "Example: relevance-lake " + command in typed(command, "--help")[1]
 
@@ -57,8 +58,8 @@ def test_sql_answers_in_every_format(typed, finished_lake):
 def test_sql_with_lists_and_with_one_name_twice(typed, finished_lake):
     query = "select image_id, rank[1:3] as first from relevance order by all limit 1"
     out = typed("sql", query, "--lake", finished_lake, "--format", "csv")[1]
-    assert re.fullmatch(r'image_id,first\n0,"\[\d+, \d+, \d+\]"\n', out)
-    code, _, err = typed("sql", "select 1 as a, 2 as a", "--lake", finished_lake)
+    assert re.fullmatch(r'image_id,first\n0,"\[\d+,\d+,\d+\]"\n', out)
+    code, _, err = typed("sql", "select 1 as a, 2 as a", "--lake", finished_lake, "--format", "csv")
     assert code == 2
     assert "name each column once" in " ".join(err.split())
 
