@@ -5,8 +5,9 @@
 -- the number of all components.
 with
 
-tops as (
+maps as (
     select
+        series_number(dataset, model, method, subject, explains, target) as series,
         dataset,
         model,
         method,
@@ -14,29 +15,42 @@ tops as (
         len(rank) as n,
         ties_at_31,
         ties_at_307,
-        rank,
-        list_sort(
-            list_zip(
-                list_filter(rank, lambda place: place < band_size(0.1, len(rank))),
-                list_where(
-                    range(1, len(rank) + 1),
-                    list_transform(rank, lambda place: place < band_size(0.1, len(rank)))
-                )
-            )
-        ) as placed
+        rank
     from relevance
     where subject = 'original' and explains = 'label' and status = 'ok'
+),
+
+placed as (
+    select
+        series,
+        image_id,
+        band_size(0.1, n) as k,
+        unnest(rank) as place,
+        unnest(range(1, n + 1))::integer as component
+    from maps
+),
+
+-- filtered and sorted as rows: lists of all components would be copied several times
+tops as (
+    select
+        series,
+        image_id,
+        list(component order by place) as components
+    from placed
+    where place < k
+    group by all
 )
 
 select
-    dataset,
-    model,
-    method,
-    image_id,
-    n,
-    ties_at_31,
-    ties_at_307,
-    rank,
-    list_transform(placed, lambda pair: pair[2]) as components,
-    list_transform(placed, lambda pair: pair[1])::integer[] as ranks
+    maps.dataset,
+    maps.model,
+    maps.method,
+    maps.image_id,
+    maps.n,
+    maps.ties_at_31,
+    maps.ties_at_307,
+    maps.rank,
+    tops.components,
+    range(len(tops.components))::integer[] as ranks
 from tops
+inner join maps using (series, image_id)
