@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 import pytest
 from lakes import Row, Rows, band_size, toy_rows, write_lake
+from typer.testing import CliRunner
 
+from flows.cli import app
 from sql.catalog import LakeDatabase, open_lake
 
 README = Path(__file__).parents[2] / "sql" / "README.md"
@@ -62,7 +64,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rows, LakeDa
 def test_the_cookbook_is_read_as_a_whole() -> None:
     text = README.read_text("utf-8")
     assert text.count("```sql\n") == len(QUESTIONS) >= 30
-    assert text.count("```python\n") == len(SCRIPTS) == 4
+    assert text.count("```bash\n") == len(COMMANDS) == 2
+    assert text.count("```python\n") == len(SCRIPTS) == 5
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
@@ -193,15 +196,20 @@ def test_do_two_methods_find_the_same_components(toy: tuple[Rows, LakeDatabase])
     assert found == [("lrp-0", EPSILON, len(both), *figures)]
 
 
-def test_the_command_of_the_cookbook_writes_its_file(toy: tuple[Rows, LakeDatabase]) -> None:
-    [command] = COMMANDS
-    *start, query = shlex.split(command)
-    assert start == ["relevance-lake", "sql", "--output", "top.parquet"]
-    answer = toy[1].query(query)
-    assert answer.height == sum(
-        row["method"] == EPSILON and row["status"] == "ok" for row in toy[0]["relevance"]
-    )
-    assert answer["components"].list.len().unique().to_list() == [31]
+def test_the_commands_of_the_cookbook(
+    toy: tuple[Rows, LakeDatabase], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, lake = toy
+    (tmp_path / "lake").symlink_to(lake.url)
+    monkeypatch.chdir(tmp_path)
+    for command in COMMANDS:
+        name, *arguments = shlex.split(command)
+        assert name == "relevance-lake"
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+    written = pl.read_parquet("top.parquet")
+    assert written.height == lake.query(f"select count(*) {OK_MAPS}").item() > 0
+    assert written["components"].list.len().unique().to_list() == [31]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -218,6 +226,10 @@ def test_polars_and_pandas(
         found = names["overlaps"]
         answer = found.to_dicts() if isinstance(found, pl.DataFrame) else found.to_dict("records")
         assert answer == lake.query("from topk_overlap_at(10, 50)").to_dicts()
+    elif "overlap_of_class" in names:
+        pairs = sum(before["label"] == 1 for _, before, _ in pairs_of(rows, EPSILON, "lbfgs"))
+        mine = names["overlap_of_class"].filter(method=EPSILON, attack="lbfgs")
+        assert mine["pairs"].unique().to_list() == [pairs] and pairs > 0
     elif "ok_maps" in names:
         order = ["subject", "target", "image_id"]
         expected = lake.query(f"select {', '.join(order)}, rank from ({OK_MAPS})").sort(order)
