@@ -137,6 +137,15 @@ def test_a_file_that_cannot_be_read_is_left_out_of_every_check(lake):
     assert whole["labels_agree"].violations - found["labels_agree"].violations == 5
 
 
+def test_a_lake_in_a_bucket_is_checked_and_remembered_too():
+    lake = Lake("memory://checked-lake")
+    lake.write_entity(METHODS, method_row(convention="canonical"))
+    path = lake.write(Partition("relevance", keys("original", None), 0, 5, {}), maps(5), {})
+    assert outcomes(lake)["rank_orders_relevance"].violations == 0
+    assert Lake(lake.url).read("checked/files.parquet")["path"].to_pylist() == [path]
+    assert [fault.path for fault in check_lake(Lake(lake.url)).faults] == []
+
+
 @pytest.mark.prefect
 def test_a_wrong_row_stops_a_study_before_its_report(study_file, lake_copy, typed):
     report = lake_copy / "reports" / "small.html"

@@ -138,6 +138,20 @@ def test_adversarials_that_contradict_themselves_are_found(tmp_path: Path, rows:
     assert violations(write_lake(tmp_path / "lake", rows))[check] == 1
 
 
+SCALES = {
+    "a status that nobody knows": {"status": "lost"},
+    "no scale": {"scale": None},
+    "a scale of 0": {"scale": np.float32(0)},
+    "flagged as zero, but it is not": {"status": "zero", "scale": np.float32(0), "rank": None},
+}
+
+
+@pytest.mark.parametrize("fault", SCALES)
+def test_maps_that_are_neither_scaled_nor_flagged_are_found(tmp_path: Path, rows: Rows, fault: str) -> None:
+    first_ok(rows).update(SCALES[fault])
+    assert violations(write_lake(tmp_path / "lake", rows))["relevance_is_scaled"] == 1
+
+
 @pytest.mark.parametrize(("distance", "other"), [("l2", "linf"), ("linf", "l2")])
 def test_a_budget_bounds_the_norm_that_it_names(
     tmp_path: Path, rows: Rows, distance: str, other: str
