@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
 
@@ -71,7 +71,7 @@ def check_lake(lake: Lake, scope: Scope | None = None, again: bool = False) -> R
     known = Known(lake, methods, again)
     damaged = _read_files(storage, known, [file for file in files if file.path not in faulty])
     faulty |= {fault.path for fault in damaged}
-    outcomes = added(known.outcomes(files))
+    outcomes = added(known.outcomes(file for file in files if file.path not in faulty))
     with (
         open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, verify=False, without=faulty) as database,
         track("checks", sum(not check.is_of_map for check in package.checks().values()), "checks") as advance,
@@ -132,9 +132,10 @@ class Known:
         self._found: dict[str, tuple[str, list[Outcome]]] = {}
         self._noted = time.monotonic()
         if lake.exists(REMEMBERED) and not forget:
-            for row in lake.read(REMEMBERED).to_pylist():
-                outcomes = [Outcome(*values) for values in json.loads(row["found"])]
-                self._found[row["path"]] = (row["made_from"], outcomes)
+            with suppress(UserError):  # a damaged memory is none
+                for row in lake.read(REMEMBERED).to_pylist():
+                    outcomes = [Outcome(*values) for values in json.loads(row["found"])]
+                    self._found[row["path"]] = (row["made_from"], outcomes)
 
     def new(self, files: Iterable[LakeFile]) -> list[LakeFile]:
         """The files that are to be read."""

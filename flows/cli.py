@@ -122,11 +122,13 @@ def run(
     if plan.is_complete():
         from flows.analyse import analyse
         from flows.check import require_sound
+        from flows.progress import progress_display
         from flows.report import report
 
         out.print("Every partition is in the lake: nothing to compute.")
-        require_sound(loaded, target)
-        analyse(loaded, target)
+        with progress_display():
+            require_sound(loaded, target)
+            analyse(loaded, target)
         path = report(loaded, target)
     else:
         with working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):

@@ -111,6 +111,13 @@ def test_maps_are_checked_again_where_their_method_is_another(lake, counted):
     assert counted(lake)[0] == 3
 
 
+def test_a_damaged_memory_is_made_anew(lake, counted):
+    counted(lake)
+    (Path(lake.root) / "checked" / "files.parquet").write_bytes(b"PAR1")
+    assert counted(lake)[0] == 3
+    assert counted(lake)[0] == 0
+
+
 def test_what_is_known_of_lost_files_is_forgotten(lake, counted):
     swap_two_ranks(lake, lake.paths("relevance")[0])
     assert counted(lake)[1]["rank_orders_relevance"].violations == 1
