@@ -25,6 +25,8 @@ class Storage:
         self._remote: Any = None
         if not separator or self.protocol == "file":
             self.root = os.path.realpath(url.removeprefix("file://"))
+            if "\\" in self.root.replace(os.sep, "/"):
+                raise LakeError(f"{self.root}: DuckDB takes \\ for a separator; rename the folder")
             return
         self.root = url
         try:
