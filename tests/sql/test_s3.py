@@ -5,6 +5,8 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,34 @@ def test_statements_hidden_in_text_are_refused(bucket: Any, lake: LakeDatabase) 
         for statement in (f"from {call}", f"explain analyze from {call}", f"from query('from {inside}')"):
             with pytest.raises(LakeError, match="read only"):
                 lake.query(statement)
+    assert keys(bucket) == before
+
+
+def test_the_command_asks_a_bucket_and_refuses_the_same(bucket: Any) -> None:
+    def ask(query: str) -> subprocess.CompletedProcess[str]:
+        command = [
+            sys.executable,
+            "-c",
+            "from flows.cli import main; main()",
+            "sql",
+            query,
+            "--format",
+            "csv",
+        ]
+        environment = {**os.environ, "RELEVANCE_LAKE": "s3://bucket/lake"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    before = keys(bucket)
+    answer = ask("select count(*) as images from images")
+    assert (answer.returncode, answer.stdout) == (0, "images\n2\n"), answer.stderr
+    for query in (
+        "copy (select 1) to 's3://bucket/lake/evil.csv'",
+        "from read_text('s3://bucket/lake/../note.txt')",
+        "from read_text('/etc/passwd')",
+    ):
+        refused = ask(query)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith("error: ") and "Traceback" not in refused.stderr
     assert keys(bucket) == before
 
 
