@@ -64,7 +64,7 @@ def sql(
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="A table shows at most so many rows.")] = 100,
     memory_limit: Annotated[
-        str, typer.Option(help="Memory of the query; one that needs more spills to disk (TMPDIR).")
+        str, typer.Option(help="Memory of a query; what needs more spills to disk (TMPDIR), or says so.")
     ] = "1GB",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="all cores")] = None,
     dataset: Annotated[str | None, Narrow(help="One dataset.")] = None,
