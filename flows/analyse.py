@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from queue import SimpleQueue
 from typing import Any
 
 import polars as pl
@@ -18,6 +22,9 @@ from sql.tables import PARTITIONED
 
 MEMORY_LIMIT = "1GB"
 """Of DuckDB: every step streams, more would not make it quicker."""
+
+MEMORY_A_CORE = "500MB"
+"""Of DuckDB, where each core works on a shard of its own."""
 
 
 def scope_of(study: Study, lake: Lake) -> Scope:
@@ -49,7 +56,7 @@ def analyse_scope(name: str, scope: Scope, lake: Lake, limit: int | None = None)
         return 0
     with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT) as database:
         for units in _stages(scope, lake):
-            make_units(lake, units, database)
+            make_units(lake, units)
         _make_results(name, scope, lake, database, outdated)
     return len(outdated)
 
@@ -78,22 +85,39 @@ def merge(study: Study, lake: Lake) -> int:
     return len(outdated)
 
 
-def make_units(lake: Lake, units: Sequence[Unit], database: LakeDatabase | None = None) -> None:
-    """Compute the outdated ones among these partial results."""
+def make_units(lake: Lake, units: Sequence[Unit]) -> None:
+    """Compute the outdated ones among these partial results, on all cores."""
     work = list(together(units))
     if not work:
         return
-    if database is None:
-        # what the files are was verified when the units were planned
-        scope = units[0].scope(())
-        with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, verify=False) as opened:
-            return make_units(lake, units, opened)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, len(work))
+    databases: SimpleQueue[LakeDatabase] = SimpleQueue()
     what, unit_name = ("quantiles", "series") if units[0].shard is None else ("values and ranks", "shards")
-    with track(what, len(work), unit_name) as advance:
-        for pieces in work:
+
+    def make(pieces: list[Unit]) -> str:
+        database = databases.get()
+        try:
             for unit in pieces:
                 unit.make(lake, database)
-            advance(1, " ".join(pieces[0].series[2:4]))
+        finally:
+            databases.put(database)
+        return " ".join(pieces[0].series[2:4])
+
+    with ExitStack() as stack, track(what, len(work), unit_name) as advance:
+        for _ in range(workers):
+            # what the files are was verified when the units were planned
+            opened = open_lake(
+                lake.url,
+                scope=units[0].scope(()),
+                memory_limit=MEMORY_A_CORE if workers > 1 else MEMORY_LIMIT,
+                threads=cores // workers,
+                verify=False,
+            )
+            databases.put(stack.enter_context(opened))
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        for done in as_completed([pool.submit(make, pieces) for pieces in work]):
+            advance(1, done.result())
 
 
 def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:

@@ -195,7 +195,7 @@ class Lake:
         return self._put(None, path, rows, made_from, {})
 
     def fingerprint(self, path: str) -> str:
-        """Digest of the file's Parquet footer, which holds sizes, places and extremes of all that is in it."""
+        """Digest of the file's Parquet footer: sizes, places and extremes of all that is in it."""
         with self._reading(path) as file:
             file.seek(-8, os.SEEK_END)
             length = int.from_bytes(file.read(4), "little")

@@ -89,7 +89,11 @@ class Unit:
     def make(self, lake: Lake, database: LakeDatabase) -> None:
         """Compute the outdated rows and write the file. Narrows `database` to what they are made from."""
         outdated = self.outdated
-        database.narrow(self.scope(outdated))
+        scope = self.scope(outdated)
+        if database.scope != scope:
+            database.narrow(scope)
+            if package.partials()[self.partial].compares:
+                database.hold("map_pairs")
         for partial, files in self.reads:
             database.keep(partial, files)
         rows = database.arrow(f"select * from {self.partial}")

@@ -143,6 +143,7 @@ class LakeDatabase:
         without: Collection[str] = (),
     ) -> None:
         self.scope: Scope | None = None
+        self._held: set[str] = set()
         self._without = frozenset(without)
         self._storage = Storage(url)
         self.url = self._storage.root
@@ -252,8 +253,20 @@ class LakeDatabase:
     def narrow(self, scope: Scope | None) -> None:
         """Show another part of the lake, or (None) all of it, with the files that it has by now."""
         self.scope = scope
+        for view in self._held:
+            sql = package.shared_views()[view].sql
+            self.connection.execute(f"create or replace view {quoted(view)} as {sql}")
+            self.connection.execute(f"drop table {quoted(f'held {view}')}")
+        self._held.clear()
         for table in TABLES.values():
             self._show_table(table)
+
+    def hold(self, view: str) -> None:
+        """Compute a shared view once, in memory, for all that reads it until the lake is narrowed anew."""
+        held = quoted(f"held {view}")
+        self.connection.execute(f"create or replace table {held} as from {quoted(view)}")
+        self.connection.execute(f"create or replace view {quoted(view)} as from {held}")
+        self._held.add(view)
 
     def keep(self, partial: str, files: Sequence[str]) -> None:
         """Let a partial result be read from `files` (paths in the lake) instead of being computed."""

@@ -1,9 +1,9 @@
 """Numbers for synthetic lakes: images, logits, outcomes of attacks, and relevance maps like LRP's.
 
 A map is a standard normal per component, raised to about a power that keeps its sign: a monotone function
-makes the tails heavy and leaves the ranks to the normals. The normals of an adversarial map are correlated with those
-of its original, so that the overlap of their top components follows from that correlation. Which power
-belongs to which rule was read off the quantiles of Tables 3 and 4 of Dieter & Zisgen (2023).
+makes the tails heavy and leaves the ranks to the normals. The normals of an adversarial map are correlated
+with those of its original, so that the overlap of their top components follows from that correlation. Which
+power belongs to which rule was read off the quantiles of Tables 3 and 4 of Dieter & Zisgen (2023).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
--- Each successful adversarial example's whole map beside its original's: for comparisons of all components.
+-- Each successful adversarial example's map beside its original's: the values of all components.
 --
 -- Grain: one row per method and pair, both maps ok: (original, label) with (adversarial example, target).
--- `series` is the number of the adversarial map's series. Where the most relevant components suffice,
--- map_pairs is quicker.
+-- `series` is the number of the adversarial map's series. The ranks stand in map_pairs.
 with
 
 originals as (
@@ -11,10 +10,7 @@ originals as (
         model,
         method,
         image_id,
-        ties_at_31,
-        ties_at_307,
-        relevance,
-        rank
+        relevance
     from relevance
     where subject = 'original' and explains = 'label' and status = 'ok'
 ),
@@ -28,11 +24,7 @@ adversarial_maps as (
         subject as attack,
         target,
         image_id,
-        label,
-        ties_at_31,
-        ties_at_307,
-        relevance,
-        rank
+        relevance
     from relevance
     where subject != 'original' and explains = 'target' and status = 'ok'
 ),
@@ -50,22 +42,9 @@ successes as (
 
 select
     maps.series,
-    maps.dataset,
-    maps.model,
-    maps.method,
-    maps.attack,
-    maps.target,
     maps.image_id,
-    maps.label,
-    len(maps.rank) as n,
-    originals.ties_at_31 as original_ties_at_31,
-    originals.ties_at_307 as original_ties_at_307,
-    maps.ties_at_31 as adversarial_ties_at_31,
-    maps.ties_at_307 as adversarial_ties_at_307,
     originals.relevance as original_relevance,
-    maps.relevance as adversarial_relevance,
-    originals.rank as original_rank,
-    maps.rank as adversarial_rank
+    maps.relevance as adversarial_relevance
 from adversarial_maps as maps
 inner join originals using (dataset, model, method, image_id)
 semi join successes using (dataset, model, attack, target, image_id)

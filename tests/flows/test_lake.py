@@ -39,7 +39,8 @@ def test_written_rows_come_back(tmp_path):
     path = lake.write(partition(5), images(5), {"note": "x"})
     assert path == "images/dataset=toy/ids-0-999-rows-5.parquet"
     assert lake.read(path).equals(images(5).replace_schema_metadata(lake.read(path).schema.metadata))
-    footer = {"made_from": {"dataset": {"files": "abc"}}, "recorded": {"note": "x"}, "keys": {"dataset": "toy"}}
+    made_from = {"dataset": {"files": "abc"}}
+    footer = {"made_from": made_from, "recorded": {"note": "x"}, "keys": {"dataset": "toy"}}
     assert lake.footer(path) == footer
     assert Lake(str(tmp_path)).find(partition(5)) == path
     assert lake.paths("images") == [path]
