@@ -1,6 +1,6 @@
 -- From which k on do components belong to the top k of both maps? The curve of the overlap over k, as counts.
 --
--- Inputs: relevance, adversarials (through map_pairs: successful pairs of which both maps are ok)
+-- Inputs: relevance, adversarials (through whole_map_pairs: successful pairs of which both maps are ok)
 -- Grain: one row per dataset, model, method, attack, target and depth that occurs
 -- Unit: shard
 -- Columns:
@@ -12,11 +12,11 @@ with
 
 ranked as (
     select
-        series_number(dataset, model, method, attack, 'target', target) as series,
-        n,
+        series,
+        len(original_rank) as n,
         unnest(original_rank) as original_rank,
         unnest(adversarial_rank) as adversarial_rank
-    from map_pairs
+    from whole_map_pairs
 ),
 
 counted as (

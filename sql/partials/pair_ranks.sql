@@ -23,9 +23,8 @@ pairs as (
         *,
         band_size(0.01, n) as k_1,
         band_size(0.1, n) as k_10,
-        -- both hold 0 .. n-1, so that sum(shift^2) = 2 sum(place^2) - 2 sum(product)
-        (n - 1) * n * (2 * n - 1)::double / 3
-        - 2 * list_inner_product(original_rank::double[], adversarial_rank::double[]) as squared_shifts
+        -- both maps' ranks are 0 .. n-1, so that sum(shift^2) = 2 sum(place^2) - 2 sum(product)
+        (n - 1) * n * (2 * n - 1)::double / 3 - 2 * rank_product as squared_shifts
     from map_pairs
 )
 

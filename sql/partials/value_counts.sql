@@ -12,8 +12,8 @@
 --   values: values in bin and cell
 --   zeros: those that are exactly 0
 --   total [scale]: their sum
---   spread [scale^2]: sum of their squared distances to their own mean, total / values: sums of squares about 0
---     would leave no digits to the spread of values that lie close together
+--   spread [scale^2]: sum of their squared distances to their own mean, total / values: sums of squares
+--     about 0 would leave no digits to the spread of values that lie close together
 --   cubes [scale^3]: sum of their cubes
 --   minimum [scale]: the smallest
 --   maximum [scale]: the largest

@@ -2,8 +2,8 @@
 --
 -- Grain: one row per method and pair, both maps ok: (original, label) with (adversarial example, target).
 -- `original_ranks` are the ranks of the original's 10 % most relevant components, most relevant first,
--- `adversarial_ranks` the ranks of the same components in the adversarial map; `original_rank` and
--- `adversarial_rank` are those of all components.
+-- `adversarial_ranks` the ranks of the same components in the adversarial map. `rank_product` is the sum over
+-- all components of the product of both ranks. The maps themselves stand in whole_map_pairs.
 with
 
 originals as (
@@ -52,8 +52,7 @@ select
     maps.ties_at_307 as adversarial_ties_at_307,
     originals.ranks as original_ranks,
     list_select(maps.rank, originals.components)::integer[] as adversarial_ranks,
-    originals.rank as original_rank,
-    maps.rank as adversarial_rank
+    list_inner_product(originals.rank::double[], maps.rank::double[]) as rank_product
 from adversarial_maps as maps
 inner join originals using (dataset, model, method, image_id)
 semi join successes using (dataset, model, attack, target, image_id)

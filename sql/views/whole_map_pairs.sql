@@ -1,7 +1,8 @@
--- Each successful adversarial example's map beside its original's: the values of all components.
+-- Each successful adversarial example's map beside its original's: values and ranks of all components.
 --
 -- Grain: one row per method and pair, both maps ok: (original, label) with (adversarial example, target).
--- `series` is the number of the adversarial map's series. The ranks stand in map_pairs.
+-- `series` is the number of the adversarial map's series. Where the most relevant components suffice,
+-- map_pairs is quicker.
 with
 
 originals as (
@@ -10,7 +11,8 @@ originals as (
         model,
         method,
         image_id,
-        relevance
+        relevance,
+        rank
     from relevance
     where subject = 'original' and explains = 'label' and status = 'ok'
 ),
@@ -24,7 +26,8 @@ adversarial_maps as (
         subject as attack,
         target,
         image_id,
-        relevance
+        relevance,
+        rank
     from relevance
     where subject != 'original' and explains = 'target' and status = 'ok'
 ),
@@ -44,7 +47,9 @@ select
     maps.series,
     maps.image_id,
     originals.relevance as original_relevance,
-    maps.relevance as adversarial_relevance
+    maps.relevance as adversarial_relevance,
+    originals.rank as original_rank,
+    maps.rank as adversarial_rank
 from adversarial_maps as maps
 inner join originals using (dataset, model, method, image_id)
 semi join successes using (dataset, model, attack, target, image_id)

@@ -316,7 +316,7 @@ def _analysed(question: Question, analyses: Sequence[str]) -> list[Any]:
         for of in (Partials.of_shards, Partials.of_series):
             units = [unit for unit in of(Partials(scope, lake)) if unit.partial in needed]
             units = [replace(unit, reads=_only(unit.reads, needed)) for unit in units]
-            make_units(lake, units, database)
+            make_units(lake, units)
             for unit in units:
                 kept[unit.partial].append(unit.path)
         database.narrow(scope)
