@@ -68,8 +68,8 @@ class Check(Analysis):
 
     @property
     def violations(self) -> str:
-        """The query of how many rows are wrong, and of one of them."""
-        return f"select count(*), first(to_json(wrong))::varchar from ({self.sql}) as wrong"
+        """The query of how many rows are wrong, and of one of them, the same every time."""
+        return f"select count(*), min(to_json(wrong)::varchar) from ({self.sql}) as wrong"
 
 
 @dataclass(frozen=True)
