@@ -100,9 +100,9 @@ def chart_specs(content: list[Section]) -> dict[str, dict[str, Any]]:
 
 def sql_texts() -> dict[str, str]:
     """SQL of every analysis, with the shared views that it reads before it."""
-    from sql.package import analyses, shared_views
+    from sql.package import analyses, partials, shared_views
 
-    views = shared_views()
+    views = shared_views() | partials()
 
     def needed(sources: set[str]) -> list[str]:
         found: list[str] = []
