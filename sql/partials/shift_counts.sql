@@ -15,7 +15,7 @@ with
 
 ranked as (
     select
-        series_number(dataset, model, method, attack, 'target', target) as series,
+        series,
         label,
         n,
         band_size(0.01, n) as k_1,

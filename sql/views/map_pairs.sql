@@ -1,9 +1,10 @@
--- Each successful adversarial example's map beside its original's map: what the comparisons start from.
+-- The ranks of the original's most relevant components in both maps of each pair. The pairs are those of
+-- whole_map_pairs, joined here anew: a join with its rows would carry whole maps along.
 --
 -- Grain: one row per method and pair, both maps ok: (original, label) with (adversarial example, target).
 -- `original_ranks` are the ranks of the original's 10 % most relevant components, most relevant first,
 -- `adversarial_ranks` the ranks of the same components in the adversarial map. `rank_product` is the sum over
--- all components of the product of both ranks. The maps themselves stand in whole_map_pairs.
+-- all components of the product of both ranks.
 with
 
 originals as (
@@ -12,6 +13,7 @@ originals as (
 
 adversarial_maps as (
     select
+        series_number(dataset, model, method, subject, explains, target) as series,
         dataset,
         model,
         method,
@@ -38,6 +40,7 @@ successes as (
 )
 
 select
+    maps.series,
     maps.dataset,
     maps.model,
     maps.method,

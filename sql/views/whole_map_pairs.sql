@@ -1,8 +1,8 @@
--- Each successful adversarial example's map beside its original's: values and ranks of all components.
+-- Each successful adversarial example's map beside its original's: which maps are compared, and with which.
 --
 -- Grain: one row per method and pair, both maps ok: (original, label) with (adversarial example, target).
--- `series` is the number of the adversarial map's series. Where the most relevant components suffice,
--- map_pairs is quicker.
+-- `series` is the number of the adversarial map's series. Name the columns that you need: vectors that nobody
+-- asks for are not read. Where the most relevant components suffice, map_pairs is quicker.
 with
 
 originals as (
@@ -11,6 +11,8 @@ originals as (
         model,
         method,
         image_id,
+        ties_at_31,
+        ties_at_307,
         relevance,
         rank
     from relevance
@@ -26,6 +28,9 @@ adversarial_maps as (
         subject as attack,
         target,
         image_id,
+        label,
+        ties_at_31,
+        ties_at_307,
         relevance,
         rank
     from relevance
@@ -45,7 +50,17 @@ successes as (
 
 select
     maps.series,
+    maps.dataset,
+    maps.model,
+    maps.method,
+    maps.attack,
+    maps.target,
     maps.image_id,
+    maps.label,
+    originals.ties_at_31 as original_ties_at_31,
+    originals.ties_at_307 as original_ties_at_307,
+    maps.ties_at_31 as adversarial_ties_at_31,
+    maps.ties_at_307 as adversarial_ties_at_307,
     originals.relevance as original_relevance,
     maps.relevance as adversarial_relevance,
     originals.rank as original_rank,
