@@ -17,7 +17,8 @@ binned as (
         method,
         subject,
         explains,
-        least(bin, 39)::integer as bin,
+        -- a cell lies within one bin
+        least(relevance_bin(minimum), 39)::integer as bin,
         sum(values)::bigint as counted
     from value_counts
     group by all

@@ -41,6 +41,13 @@ counted as (
     group by all
 ),
 
+binned as (
+    select
+        *,
+        relevance_bin(minimum) as bin
+    from value_counts
+),
+
 -- materialized: it stands for billions of values, and is read more than once
 merged as materialized (
     select
@@ -49,10 +56,9 @@ merged as materialized (
         method,
         subject,
         explains,
-        bin,
         cell,
+        bin,
         sum(values)::bigint as values,
-        sum(zeros)::bigint as zeros,
         fsum(total) as total,
         -- The spread of a union is what its parts have about their own means, and what these have about the
         -- common one; counted from the bin's edge, so that the difference keeps its digits.
@@ -60,14 +66,13 @@ merged as materialized (
         fsum(cubes) as cubes,
         min(minimum) as minimum,
         max(maximum) as maximum
-    from value_counts
+    from binned
     group by all
 ),
 
 cells as (
     select
         *,
-        bin < 0 as is_negative,
         is_near_zero_cell(cell) as is_near_zero,
         total / values as own_mean,
         case
@@ -75,11 +80,7 @@ cells as (
             else 0
         end as spread,
         case when minimum < maximum then cubes - 3 * own_mean * spread - values * own_mean ** 3 else 0 end
-            as third,
-        -- the same without zeros, which share a bin with positive values
-        values - zeros as signed_values,
-        total / nullif(signed_values, 0) as signed_mean,
-        greatest(spread - coalesce(zeros * own_mean * signed_mean, 0), 0) as signed_spread
+            as third
     from merged
 ),
 
@@ -91,15 +92,15 @@ sums as (
         subject,
         explains,
         sum(values)::bigint as pooled_values,
-        sum(zeros)::bigint as zero_values,
-        coalesce(sum(values) filter (where is_negative), 0)::bigint as negatives,
-        pooled_values - zero_values - negatives as positives,
+        coalesce(sum(values) filter (where cell = 0), 0)::bigint as zero_values,
+        coalesce(sum(values) filter (where cell < 0), 0)::bigint as negatives,
+        coalesce(sum(values) filter (where cell > 0), 0)::bigint as positives,
         sum(values) filter (where is_near_zero) as near_zeros,
-        sum(values) filter (where is_near_zero and is_negative) as near_negatives,
-        sum(signed_values) filter (where is_near_zero and not is_negative) as near_positives,
+        sum(values) filter (where is_near_zero and cell < 0) as near_negatives,
+        sum(values) filter (where is_near_zero and cell > 0) as near_positives,
         fsum(total) / pooled_values as mean,
-        fsum(total) filter (where is_negative) / nullif(negatives, 0) as negative_mean,
-        fsum(total) filter (where not is_negative) / nullif(positives, 0) as positive_mean,
+        fsum(total) filter (where cell < 0) / nullif(negatives, 0) as negative_mean,
+        fsum(total) filter (where cell > 0) / nullif(positives, 0) as positive_mean,
         min(minimum) as minimum,
         max(maximum) as maximum
     from cells
@@ -118,11 +119,11 @@ spreads as (
             cells.third + 3 * (own_mean - sums.mean) * cells.spread
             + cells.values * (own_mean - sums.mean) ** 3
         ) as third,
-        fsum(signed_spread + signed_values * (signed_mean - sums.positive_mean) ** 2) filter (
-            where not is_negative
+        fsum(cells.spread + cells.values * (own_mean - sums.positive_mean) ** 2) filter (
+            where cell > 0
         ) as positive_spread,
-        fsum(signed_spread + signed_values * (signed_mean - sums.negative_mean) ** 2) filter (
-            where is_negative
+        fsum(cells.spread + cells.values * (own_mean - sums.negative_mean) ** 2) filter (
+            where cell < 0
         ) as negative_spread
     from cells
     inner join sums using (dataset, model, method, subject, explains)

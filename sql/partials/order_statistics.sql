@@ -23,9 +23,7 @@ counted as (
         subject,
         explains,
         cell,
-        sum(values)::bigint as all_values,
-        coalesce(sum(values) filter (where bin < 0), 0)::bigint as negative_values,
-        coalesce(sum(values - zeros) filter (where bin >= 0), 0)::bigint as positive_values
+        sum(values)::bigint as values
     from value_counts
     group by all
 ),
@@ -39,7 +37,7 @@ of_sign as (
         explains,
         cell,
         unnest(['all', 'negative', 'positive']) as sign,
-        unnest([all_values, negative_values, positive_values]) as values
+        unnest([true, cell < 0, cell > 0])::integer * values as values
     from counted
 ),
 
@@ -108,35 +106,25 @@ pooled as (
     where status = 'ok'
 ),
 
--- coalesce keeps this a look-up: as a semi join DuckDB would put the billions of values into the hash table
+-- unnested from one list, so that DuckDB expects a few cells and puts these into the hash table, not the
+-- billions of values
 in_wanted_cells as (
     select
         series,
+        relevance_cell(value) as cell,
         value,
         count(*) as values
     from pooled
-    where coalesce(relevance_cell(value) in (select cell from wanted), false)
+    where relevance_cell(value) in (select unnest(list(distinct cell)) from wanted)
     group by all
 ),
 
--- places within the cell, counted apart for each sign
+-- places within the cell
 placed as (
     select
-        exact.series,
-        relevance_cell(exact.value) as cell,
-        signs.sign,
-        exact.value,
-        exact.values,
-        sum(exact.values) over (
-            partition by exact.series, signs.sign, relevance_cell(exact.value)
-            order by exact.value
-        )::bigint as up_to_here
-    from in_wanted_cells as exact
-    inner join (values ('all'), ('negative'), ('positive')) as signs (sign)
-        on
-            signs.sign = 'all'
-            or (signs.sign = 'negative' and exact.value < 0)
-            or (signs.sign = 'positive' and exact.value > 0)
+        *,
+        sum(values) over (partition by series, cell order by value)::bigint as up_to_here
+    from in_wanted_cells
 )
 
 select
@@ -156,7 +144,6 @@ inner join placed
     on
         series_number(wanted.dataset, wanted.model, wanted.method, wanted.subject, wanted.explains, null)
         = placed.series
-        and wanted.sign = placed.sign
         and wanted.cell = placed.cell
 where
     wanted.position - wanted.before >= placed.up_to_here - placed.values

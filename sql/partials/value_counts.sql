@@ -4,13 +4,12 @@
 -- over these rows.
 --
 -- Inputs: relevance (maps of status ok)
--- Grain: one row per dataset, model, method, subject, explains, target, bin and cell that hold a value
+-- Grain: one row per dataset, model, method, subject, explains, target and cell that holds a value
 -- Unit: shard
 -- Columns:
---   bin: floor(40 * value), -40 to 40 (a value of 1 alone): below 0 exactly where the value is
---   cell: order-preserving cell of the value, see macro relevance_cell; narrow where values are many
---   values: values in bin and cell
---   zeros: those that are exactly 0
+--   cell: order-preserving cell of the value, see macro relevance_cell: narrow where values are many, within
+--     one bin, and 0 for 0 alone
+--   values: values in the cell
 --   total [scale]: their sum
 --   spread [scale^2]: sum of their squared distances to their own mean, total / values: sums of squares
 --     about 0 would leave no digits to the spread of values that lie close together
@@ -27,13 +26,11 @@ pooled as (
     where status = 'ok'
 ),
 
-binned as (
+counted as (
     select
         series,
-        floor(value * 40)::tinyint as bin,
         relevance_cell(value) as cell,
         count(*) as values,
-        count(*) filter (where value = 0) as zeros,
         sum(value) as total,
         var_pop(value) * count(*) as spread,
         sum(value * value * value) as cubes,
@@ -50,14 +47,12 @@ select
     series.subject,
     series.explains,
     series.target,
-    binned.bin,
-    binned.cell,
-    binned.values,
-    binned.zeros,
-    binned.total,
-    binned.spread,
-    binned.cubes,
-    binned.minimum,
-    binned.maximum
-from binned
+    counted.cell,
+    counted.values,
+    counted.total,
+    counted.spread,
+    counted.cubes,
+    counted.minimum,
+    counted.maximum
+from counted
 inner join series using (series)

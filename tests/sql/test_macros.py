@@ -155,3 +155,28 @@ def test_more_than_all_components_are_all_of_them() -> None:
     assert value_of("top_components($a, 9)", a=a) == [1, 2, 0]
     assert value_of("overlap($a, $b, 9)", a=a, b=b) == 1
     assert value_of("rank_shift($a, $b, k := 9)", a=a, b=b) == [2, 0, -2]
+
+
+EDGES = np.concatenate([np.arange(-40, 41) / 40, [-0.001, 0.001, -1e-45, 1e-45]]).astype(np.float32)
+
+
+@given(drawn=st.lists(VALUES, max_size=50))
+@settings(deadline=None)
+def test_cells_keep_the_order_of_values_and_lie_within_a_bin(drawn: list[np.float32]) -> None:
+    beside = np.concatenate([np.nextafter(EDGES, np.float32(side)) for side in (-1, 1)])
+    values = np.sort(np.concatenate([EDGES, beside, np.array(drawn, np.float32)]))
+    cells, bins, near = (
+        np.array(value_of(f"list_transform($x, lambda value: {macro})", x=values))
+        for macro in (
+            "relevance_cell(value::double)",
+            "relevance_bin(value::double)",
+            "is_near_zero_cell(relevance_cell(value::double))",
+        )
+    )
+    exact = values.astype(np.float64)
+    assert np.all(np.diff(cells) >= 0)
+    assert np.array_equal(bins, np.floor(exact * 40))
+    same_cell = np.diff(cells) == 0
+    assert not np.any(np.diff(bins)[same_cell])
+    assert np.array_equal(cells == 0, exact == 0) and np.array_equal(cells < 0, exact < 0)
+    assert np.array_equal(near, np.abs(exact) < 0.001)
