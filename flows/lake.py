@@ -248,8 +248,9 @@ class Lake:
         floats = [f"{c.name}.list.element" for c in table.columns if c.type in VECTORS] if table else []
         buffer = pa.BufferOutputStream()
         pq.write_table(
-            rows, buffer, row_group_size=ROW_GROUP, compression="zstd", compression_level=1,
-            use_dictionary=not floats, use_byte_stream_split=floats or False,  # type: ignore[arg-type]
+            rows, buffer, row_group_size=ROW_GROUP if floats else None, compression="zstd",
+            compression_level=1, use_dictionary=not floats,
+            use_byte_stream_split=floats or False,  # type: ignore[arg-type]
             write_page_checksum=True,
         )  # fmt: skip
         data = buffer.getvalue()
