@@ -90,7 +90,7 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     work = list(together(units))
     if not work:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _cores()
     workers = min(cores, len(work))
     databases: SimpleQueue[LakeDatabase] = SimpleQueue()
     what, unit_name = ("quantiles", "series") if units[0].shard is None else ("values and ranks", "shards")
@@ -116,6 +116,7 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
             )
             databases.put(stack.enter_context(opened))
         pool = stack.enter_context(ThreadPoolExecutor(workers))
+        stack.callback(pool.shutdown, cancel_futures=True)
         for done in as_completed([pool.submit(make, pieces) for pieces in work]):
             advance(1, done.result())
 
@@ -146,12 +147,20 @@ def _make_results(
 ) -> None:
     database.narrow(scope)
     Partials(scope, lake).keep(database)
-    with track("analyses", len(outdated), "queries") as advance:
-        for analysis, made_from in outdated.items():
-            frame = database.analyse(analysis)
-            frame = frame.select(pl.lit(name).alias("study"), pl.all())
-            lake.write_result(analysis, name, frame.to_arrow(), made_from)
-            advance(1, analysis)
+    with track("analyses", len(outdated), "queries") as advance, ThreadPoolExecutor(_cores()) as pool:
+        queries = {pool.submit(database.analyse, analysis): analysis for analysis in outdated}
+        try:
+            for done in as_completed(queries):
+                analysis, frame = queries[done], done.result()
+                frame = frame.select(pl.lit(name).alias("study"), pl.all())
+                lake.write_result(analysis, name, frame.to_arrow(), outdated[analysis])
+                advance(1, analysis)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _inputs(scope: Scope, lake: Lake) -> str:
