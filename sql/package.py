@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import TypeVar
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,13 @@ class Analysis:
             more = needed.pop().sources & views.keys() - found.keys()
             found |= {name: views[name].sql for name in more}
             needed += [views[name] for name in more]
-        return "\n".join([*macros(), *(found[name] for name in sorted(found))])
+        defined = [re.sub("^ *--.*\n", "", script, flags=re.MULTILINE) for script in macros()]
+        return "\n".join([*defined, *(found[name] for name in sorted(found))])
+
+    def said(self, field: str) -> str:
+        """What the header says behind `field: `, or nothing."""
+        match = re.search(rf"^{field}: (.*(?:\n  .*)*)", self.text, re.MULTILINE)
+        return match[1] if match else ""
 
     @property
     def columns(self) -> dict[str, tuple[str, str]]:
@@ -42,6 +49,9 @@ class Analysis:
         return {name: (unit, " ".join(meaning.split())) for name, unit, meaning in entries}
 
 
+Kind = TypeVar("Kind", bound=Analysis)
+
+
 @dataclass(frozen=True)
 class Partial(Analysis):
     """One file of sql/partials: rows that add up over the partitions of the lake."""
@@ -49,12 +59,12 @@ class Partial(Analysis):
     @property
     def is_of_shard(self) -> bool:
         """Whether its rows are of one shard of one series, rather than of the whole series."""
-        return "\nUnit: shard\n" in self.text
+        return self.said("Unit") == "shard"
 
     @property
     def compares(self) -> bool:
         """Whether it compares maps of adversarial examples with those of their originals."""
-        return "adversarials" in self.text.partition("\nInputs: ")[2].partition("\nGrain: ")[0]
+        return "adversarials" in self.said("Inputs")
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Check(Analysis):
     @property
     def is_of_map(self) -> bool:
         """Whether it looks at each map by itself, at all of its values: see sql/map_checks.py."""
-        return "\nUnit: map" in self.text
+        return self.said("Unit") == "map"
 
     @property
     def violations(self) -> str:
@@ -79,27 +89,27 @@ class TableMacro(Analysis):
     @property
     def parameters(self) -> list[str]:
         """Names of the parameters, in order."""
-        return self.text.partition("\nParameters: ")[2].partition("\n")[0].split(", ")
+        return self.said("Parameters").split(", ")
 
 
 def analyses() -> dict[str, Analysis]:
     """Every analysis of sql/analyses by name, read from its file."""
-    return dict(_read_folder("analyses"))
+    return _read_folder("analyses", Analysis)
 
 
 def shared_views() -> dict[str, Analysis]:
     """The views that analyses share, of sql/views, by name."""
-    return dict(_read_folder("views"))
+    return _read_folder("views", Analysis)
 
 
 def partials() -> dict[str, Partial]:
     """The partial results of sql/partials by name: sums over partitions, which a lake may keep."""
-    return {name: Partial(**vars(analysis)) for name, analysis in _read_folder("partials").items()}
+    return _read_folder("partials", Partial)
 
 
 def checks() -> dict[str, Check]:
     """The data checks of sql/checks by name: each selects the rows that are wrong."""
-    return {name: Check(**vars(analysis)) for name, analysis in _read_folder("checks").items()}
+    return _read_folder("checks", Check)
 
 
 def macros() -> list[str]:
@@ -109,7 +119,7 @@ def macros() -> list[str]:
 
 def table_macros() -> dict[str, TableMacro]:
     """The views with parameters, of sql/table_macros, by name."""
-    return {name: TableMacro(**vars(analysis)) for name, analysis in _read_folder("table_macros").items()}
+    return _read_folder("table_macros", TableMacro)
 
 
 def published_figures() -> str:
@@ -117,9 +127,8 @@ def published_figures() -> str:
     return (resources.files("sql") / "published" / "published_figures.csv").read_text("utf-8")
 
 
-@cache
-def _read_folder(folder: str) -> dict[str, Analysis]:
-    return {analysis.name: analysis for analysis in map(_parse, _sql_files(folder))}
+def _read_folder(folder: str, kind: type[Kind]) -> dict[str, Kind]:
+    return {file.name.removesuffix(".sql"): kind(*_parse(file)) for file in _sql_files(folder)}
 
 
 def _sql_files(folder: str) -> list[Traversable]:
@@ -127,11 +136,12 @@ def _sql_files(folder: str) -> list[Traversable]:
     return sorted((file for file in files if file.name.endswith(".sql")), key=lambda file: file.name)
 
 
-def _parse(file: Traversable) -> Analysis:
+@cache
+def _parse(file: Traversable) -> tuple[str, str, str, str]:
     content = file.read_text("utf-8")
     header = re.match(r"(?:--.*\n)+", content)
     if header is None:
         raise ValueError(f"{file.name}: the file must start with a comment that says what it answers")
     text = re.sub(r"^-- ?", "", header.group(), flags=re.MULTILINE).strip()
     title = " ".join(text.split("\n\n")[0].split("\nColumns:")[0].split())
-    return Analysis(file.name.removesuffix(".sql"), title, text, content[header.end() :].strip())
+    return file.name.removesuffix(".sql"), title, text, content[header.end() :].strip()
