@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
-from queue import SimpleQueue
+from contextlib import ExitStack, closing
 from typing import Any
 
 import polars as pl
 
 from flows.lake import Lake
+from flows.parallel import cores, spread
 from flows.partials import Partials, Unit, together
 from flows.plan import Plan
 from flows.progress import track
@@ -72,11 +70,11 @@ def stages(study: Study, lake: Lake) -> Iterator[list[list[Unit]]]:
         open_lake(lake.url, scope=scope).close()  # refuses files that are not what their names say
         for units in _stages(scope, lake):
             yield list(together(units))
-        lake.refresh()
 
 
 def merge(study: Study, lake: Lake) -> int:
     """Write the outdated results, from partial results that are all there; their number."""
+    lake.refresh()
     scope = scope_of(study, lake)
     outdated = _outdated(study.name, scope, lake, study.limit)
     if outdated:
@@ -90,35 +88,30 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     work = list(together(units))
     if not work:
         return
-    cores = _cores()
-    workers = min(cores, len(work))
-    databases: SimpleQueue[LakeDatabase] = SimpleQueue()
+    workers = min(cores(), len(work))
     what, unit_name = ("quantiles", "series") if units[0].shard is None else ("values and ranks", "shards")
 
-    def make(pieces: list[Unit]) -> str:
-        database = databases.get()
-        try:
-            for unit in pieces:
-                unit.make(lake, database)
-        finally:
-            databases.put(database)
-        return " ".join(pieces[0].series[2:4])
+    def make(database: LakeDatabase, pieces: list[Unit]) -> None:
+        for unit in pieces:
+            unit.make(lake, database)
 
     with ExitStack() as stack, track(what, len(work), unit_name) as advance:
-        for _ in range(workers):
-            # what the files are was verified when the units were planned
-            opened = open_lake(
-                lake.url,
-                scope=units[0].scope(()),
-                memory_limit=MEMORY_A_CORE if workers > 1 else MEMORY_LIMIT,
-                threads=cores // workers,
-                verify=False,
+        databases = [
+            stack.enter_context(
+                # what the files are was verified when the units were planned
+                open_lake(
+                    lake.url,
+                    scope=units[0].scope(()),
+                    memory_limit=MEMORY_A_CORE if workers > 1 else MEMORY_LIMIT,
+                    threads=cores() // workers,
+                    verify=False,
+                    reorder_joins=False,
+                )
             )
-            databases.put(stack.enter_context(opened))
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        stack.callback(pool.shutdown, cancel_futures=True)
-        for done in as_completed([pool.submit(make, pieces) for pieces in work]):
-            advance(1, done.result())
+            for _ in range(workers)
+        ]
+        for pieces, _ in stack.enter_context(closing(spread(work, databases, make))):
+            advance(1, " ".join(pieces[0].series[2:4]))
 
 
 def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:
@@ -134,7 +127,7 @@ def _outdated(name: str, scope: Scope, lake: Lake, limit: int | None) -> dict[st
     for analysis in analyses().values():
         definition = hashlib.sha256(analysis.definition.encode()).hexdigest()
         made_from = {"limit": limit, "inputs": inputs, "sql": definition}
-        path = f"results/{analysis.name}/{name}.parquet"
+        path = _path(analysis.name, name)
         if lake.exists(path) and lake.footer(path).get("made_from") == made_from:
             lake.skipped += 1
         else:
@@ -147,26 +140,18 @@ def _make_results(
 ) -> None:
     database.narrow(scope)
     Partials(scope, lake).keep(database)
-    with track("analyses", len(outdated), "queries") as advance, ThreadPoolExecutor(_cores()) as pool:
-        queries = {pool.submit(database.analyse, analysis): analysis for analysis in outdated}
-        try:
-            for done in as_completed(queries):
-                analysis, frame = queries[done], done.result()
-                frame = frame.select(pl.lit(name).alias("study"), pl.all())
-                lake.write_result(analysis, name, frame.to_arrow(), outdated[analysis])
-                advance(1, analysis)
-        finally:
-            pool.shutdown(cancel_futures=True)
+    queries = spread(outdated, [database] * cores(), LakeDatabase.analyse)
+    with track("analyses", len(outdated), "queries") as advance, closing(queries):
+        for analysis, frame in queries:
+            frame = frame.select(pl.lit(name).alias("study"), pl.all())
+            lake.write_rows(_path(analysis, name), frame.to_arrow(), outdated[analysis])
+            advance(1, analysis)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _path(analysis: str, name: str) -> str:
+    return f"results/{analysis}/{name}.parquet"
 
 
 def _inputs(scope: Scope, lake: Lake) -> str:
     """Digest of the scope and of the partition files in the lake, names and footers."""
-    digest = hashlib.sha256(repr(scope).encode())
-    for table in PARTITIONED:
-        for path in lake.paths(table.name):
-            digest.update(f"{path} {lake.fingerprint(path)}\n".encode())
-    return digest.hexdigest()
+    return hashlib.sha256(f"{scope!r} {lake.digest(PARTITIONED)}".encode()).hexdigest()

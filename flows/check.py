@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from functools import partial
 
 import pyarrow as pa
 
+from flows.analyse import MEMORY_LIMIT, scope_of
 from flows.errors import UserError
 from flows.lake import Lake
+from flows.parallel import cores, spread
 from flows.progress import track
 from flows.study import Study
 from sql import package
@@ -31,7 +31,6 @@ from sql.map_checks import MapChecks, Outcome, added, map_checks
 from sql.storage import Storage
 from sql.tables import RELEVANCE, RUNS, TABLES
 
-MEMORY_LIMIT = "1GB"
 REMEMBERED = "checked/files.parquet"
 SECONDS_BETWEEN_NOTES = 60.0
 """Time after which what is known by then is written down: an interrupted check goes on from there."""
@@ -88,8 +87,6 @@ def require_sound(study: Study, lake: Lake) -> None:
 
     Costs a look at the footers where nothing changed since it was found sound.
     """
-    from flows.analyse import scope_of
-
     lake.refresh()
     scope = scope_of(study, lake)
     path, made_from = f"checked/studies/{study.name}.parquet", _inputs(scope, lake)
@@ -106,7 +103,7 @@ def require_sound(study: Study, lake: Lake) -> None:
             f"{worst.violations} rows, such as {worst.first}: no report is written. "
             f"Delete the files that hold them and run the study again; {see}"
         )
-    lake.write_partial(path, outcome_table(report), made_from)
+    lake.write_rows(path, outcome_table(report), made_from)
 
 
 def outcome_table(report: Report) -> pa.Table:
@@ -165,7 +162,7 @@ class Known:
             if self._lake.exists(path)
         ]
         schema = pa.schema([(name, pa.string()) for name in ("path", "made_from", "found")])
-        self._lake.write_partial(REMEMBERED, pa.Table.from_pylist(rows, schema), {})
+        self._lake.write_rows(REMEMBERED, pa.Table.from_pylist(rows, schema), {})
 
     def _made_from(self, file: LakeFile) -> str:
         rules = []
@@ -180,29 +177,20 @@ def _read_files(storage: Storage, known: Known, files: list[LakeFile]) -> list[F
     if not new:
         return []
     damaged = []
-    workers = min(4, os.cpu_count() or 1)
     with ExitStack() as stack, track("files", len(new), "files") as advance:
-        idle: SimpleQueue[MapChecks] = SimpleQueue()
-        for _ in range(workers):
-            idle.put(stack.enter_context(map_checks(known.methods)))
-        pool = stack.enter_context(ThreadPoolExecutor(workers))
-        futures = {pool.submit(_read_file, storage, file, idle): file for file in new}
-        try:
-            for future in as_completed(futures):
-                file, found = futures[future], future.result()
-                if isinstance(found, Fault):
-                    damaged.append(found)
-                else:
-                    known.note(file, found)
-                advance()
-        finally:
-            pool.shutdown(cancel_futures=True)
-            known.remember()
+        checks = [stack.enter_context(map_checks(known.methods)) for _ in range(min(4, cores()))]
+        outcomes = stack.enter_context(closing(spread(new, checks, partial(_read_file, storage))))
+        stack.callback(known.remember)
+        for file, found in outcomes:
+            if isinstance(found, Fault):
+                damaged.append(found)
+            else:
+                known.note(file, found)
+            advance()
     return damaged
 
 
-def _read_file(storage: Storage, file: LakeFile, idle: SimpleQueue[MapChecks]) -> list[Outcome] | Fault:
-    checks = idle.get()
+def _read_file(storage: Storage, checks: MapChecks, file: LakeFile) -> list[Outcome] | Fault:
     try:
         outcomes: list[Outcome] = []
         for rows in read_rows(storage, file.path, file.key_values):
@@ -212,17 +200,12 @@ def _read_file(storage: Storage, file: LakeFile, idle: SimpleQueue[MapChecks]) -
     except (pa.ArrowException, OSError) as error:
         problem = f"damaged, not all of it can be read ({reason(error)})"
         return Fault(file.path, "pages", problem, WRITE_ANEW)
-    finally:
-        idle.put(checks)
 
 
 def _inputs(scope: Scope, lake: Lake) -> dict[str, str]:
     """What decides whether a part of a lake is sound: its files, and the checks."""
-    files = hashlib.sha256(repr(scope).encode())
-    for table in TABLES.values():
-        for path in lake.paths(table.name) if table is not RUNS else ():
-            files.update(f"{path} {lake.fingerprint(path)}\n".encode())
+    files = lake.digest(table for table in TABLES.values() if table is not RUNS)
     checks = hashlib.sha256()
     for check in package.checks().values():
         checks.update(check.definition.encode())
-    return {"files": files.hexdigest(), "checks": checks.hexdigest()}
+    return {"scope": repr(scope), "files": files, "checks": checks.hexdigest()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,6 +86,7 @@ class Lake:
             (self.fs.protocol,) if isinstance(self.fs.protocol, str) else self.fs.protocol
         )
         self.written = self.skipped = 0
+        self._fingerprints: dict[str, str] = {}
 
     @cached_property
     def _listing(self) -> dict[str, dict[str, int]]:
@@ -105,8 +106,9 @@ class Lake:
         Storage(self.url).require_lake()
 
     def refresh(self) -> None:
-        """Forget the listing: another process may have written."""
+        """Forget what files there are: another process may have written."""
         self.__dict__.pop("_listing", None)
+        self._fingerprints.clear()
 
     def _shard_files(self, partition: Partition) -> list[tuple[int, str]]:
         """(rows, or images tried, and path) of the files in place for the partition's shard, most first."""
@@ -186,21 +188,30 @@ class Lake:
             return path
         return self._put(table, path, rows, {}, {})
 
-    def write_result(self, analysis: str, study: str, rows: pa.Table, made_from: Mapping[str, Any]) -> str:
-        """Write the result of an analysis of a study."""
-        return self._put(None, f"results/{analysis}/{study}.parquet", rows, made_from, {})
-
-    def write_partial(self, path: str, rows: pa.Table, made_from: Mapping[str, Any]) -> str:
-        """Write rows of a partial result."""
+    def write_rows(self, path: str, rows: pa.Table, made_from: Mapping[str, Any]) -> str:
+        """Write rows that are no table's: results, partial results, what a check found."""
         return self._put(None, path, rows, made_from, {})
 
     def fingerprint(self, path: str) -> str:
-        """Digest of the file's Parquet footer: sizes, places and extremes of all that is in it."""
-        with self._reading(path) as file:
-            file.seek(-8, os.SEEK_END)
-            length = int.from_bytes(file.read(4), "little")
-            file.seek(-8 - length, os.SEEK_END)
-            return hashlib.sha256(file.read(length)).hexdigest()
+        """Digest of the file's Parquet footer: sizes, places and extremes of all that is in it.
+
+        Read once until `refresh`.
+        """
+        if path not in self._fingerprints:
+            with self._reading(path) as file:
+                file.seek(-8, os.SEEK_END)
+                length = int.from_bytes(file.read(4), "little")
+                file.seek(-8 - length, os.SEEK_END)
+                self._fingerprints[path] = hashlib.sha256(file.read(length)).hexdigest()
+        return self._fingerprints[path]
+
+    def digest(self, tables: Iterable[Table]) -> str:
+        """Digest of the files of some tables, names and fingerprints."""
+        digest = hashlib.sha256()
+        for table in tables:
+            for path in self.paths(table.name):
+                digest.update(f"{path} {self.fingerprint(path)}\n".encode())
+        return digest.hexdigest()
 
     def exists(self, path: str) -> bool:
         """Whether a file of the lake is there."""
@@ -261,6 +272,7 @@ class Lake:
             self.fs.pipe_file(target, data.to_pybytes())
         folder, _, name = path.rpartition("/")
         self._listing.setdefault(folder, {})[name] = data.size
+        self._fingerprints.pop(path, None)
         return path
 
 

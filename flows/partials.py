@@ -102,7 +102,7 @@ class Unit:
             old = lake.read(self.path)
             is_kept = pc.is_in(old["target"], pa.array(kept, pa.int32()))  # pyright: ignore
             rows = pa.concat_tables([old.filter(is_kept), rows.cast(old.schema)])
-        lake.write_partial(self.path, rows, dict(self.sources))
+        lake.write_rows(self.path, rows, dict(self.sources))
 
 
 class Partials:
@@ -110,7 +110,6 @@ class Partials:
 
     def __init__(self, scope: Scope, lake: Lake) -> None:
         self._scope, self._lake = scope, lake
-        self._fingerprints: dict[str, str] = {}
         maps: dict[Series, dict[int, dict[str, list[str]]]] = {}
         for path in lake.paths("relevance"):
             match = MAPS_FILE.fullmatch(path)
@@ -197,9 +196,7 @@ class Partials:
         return sources
 
     def _fingerprint(self, path: str) -> str:
-        if path not in self._fingerprints:
-            self._fingerprints[path] = f"{path} {self._lake.fingerprint(path)}"
-        return self._fingerprints[path]
+        return f"{path} {self._lake.fingerprint(path)}"
 
 
 def keep_current(database: LakeDatabase, scope: Scope) -> None:

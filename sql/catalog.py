@@ -7,8 +7,10 @@ with open_lake("./lake") as lake:
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -97,10 +99,14 @@ class Scope:
             "explains": self.explains,
         }
 
-    @property
-    def files(self) -> str:
-        """Pattern of the names of the partition files in scope."""
-        return PARTITION_GLOB if self.shard is None else f"ids-{self.shard * SHARD}-*.parquet"
+    def files(self, table: Table) -> list[str]:
+        """Patterns of the table's partition files in scope, below the folder of a dataset."""
+        names = PARTITION_GLOB if self.shard is None else f"ids-{self.shard * SHARD}-*.parquet"
+        choices = []
+        for key in table.keys[1:]:
+            ids = self._allowed.get(key.name)
+            choices.append([f"{key.name}={'*' if i is None else glob.escape(i)}" for i in ids or [None]])
+        return ["/".join((*folders, names)) for folders in product(*choices)]
 
 
 def open_lake(
@@ -111,17 +117,26 @@ def open_lake(
     threads: int | None = None,
     verify: bool = True,
     without: Collection[str] = (),
+    reorder_joins: bool = True,
 ) -> LakeDatabase:
     """Open the lake at `url` for reading.
 
     `url` is a folder, or a bucket such as s3://bucket/prefix (through fsspec). With a `scope` the views
     show only its part of the lake. `memory_limit` (such as "4GB") and `threads` are DuckDB's. `without`:
-    paths of files that are left out. Raises LakeError where there is no lake, and, unless `verify` is
+    paths of files that are left out. Unless `reorder_joins`, a join holds its right side in memory: DuckDB
+    guesses badly how many rows partitioned files have, and might hold the maps of all adversarial examples
+    instead of those of the originals. Raises LakeError where there is no lake, and, unless `verify` is
     false, where a file in scope is not what its name says (sql/files.py); files that are none of the
     lake's are not read, with a LakeWarning.
     """
     return LakeDatabase(
-        url, scope=scope, memory_limit=memory_limit, threads=threads, verify=verify, without=without
+        url,
+        scope=scope,
+        memory_limit=memory_limit,
+        threads=threads,
+        verify=verify,
+        without=without,
+        reorder_joins=reorder_joins,
     )
 
 
@@ -141,13 +156,14 @@ class LakeDatabase:
         threads: int | None = None,
         verify: bool = True,
         without: Collection[str] = (),
+        reorder_joins: bool = True,
     ) -> None:
         self.scope: Scope | None = None
         self._held: set[str] = set()
         self._without = frozenset(without)
         self._storage = Storage(url)
         self.url = self._storage.root
-        self.connection = connect(memory_limit, threads)
+        self.connection = connect(memory_limit, threads, reorder_joins)
         self._watched = self.connection.cursor()
         try:
             create_contract(self.connection)
@@ -302,30 +318,31 @@ class LakeDatabase:
         is read by itself.
         """
         if not table.keys:
-            if files := self._source(ENTITY_GLOB, under=table.name):
+            if files := self._source([ENTITY_GLOB], under=table.name):
                 yield f"read_parquet({files}, hive_partitioning = false)"
             return
         types = ", ".join(f"{quoted(key.name)}: {duckdb_type(key.type)}" for key in table.keys)
-        names = self.scope.files if self.scope else PARTITION_GLOB
-        files_of_dataset = "/".join([*(f"{key.name}=*" for key in table.keys[1:]), names])
+        files_of_dataset = (self.scope or Scope()).files(table)
         for folder in self._storage.folders(f"{table.name}/dataset=*"):
             if self.scope and self.scope.dataset and folder != f"dataset={self.scope.dataset}":
                 continue
             if files := self._source(files_of_dataset, under=f"{table.name}/{folder}"):
                 yield f"read_parquet({files}, hive_partitioning = true, hive_types = {{{types}}})"
 
-    def _source(self, pattern: str, under: str) -> str | None:
+    def _source(self, patterns: Sequence[str], under: str) -> str | None:
         """What read_parquet is to read of the files in a folder; None where there are none."""
-        if not self._without:
-            found = self._storage.has(pattern, under=under)
-            return literal(self._storage.glob_url(pattern, under=under)) if found else None
-        paths = [path for path in self._storage.matches(pattern, under) if path not in self._without]
-        urls = [literal(self._storage.glob_url("", under=path)) for path in paths]
-        return f"[{', '.join(urls)}]" if urls else None
+        if self._without:
+            found = [path for pattern in patterns for path in self._storage.matches(pattern, under)]
+            paths = (path for path in found if path not in self._without)
+            urls = [self._storage.glob_url("", under=path) for path in paths]
+        else:
+            found = [pattern for pattern in patterns if self._storage.has(pattern, under=under)]
+            urls = [self._storage.glob_url(pattern, under=under) for pattern in found]
+        return f"[{', '.join(map(literal, urls))}]" if urls else None
 
     def _show_results(self) -> None:
         for name in self._storage.folders("results/*"):
-            if files := self._source(ENTITY_GLOB, under=f"results/{name}"):
+            if files := self._source([ENTITY_GLOB], under=f"results/{name}"):
                 self.connection.execute(
                     f"create view results.{quoted(name)} as select * from "
                     f"read_parquet({files}, union_by_name = true, hive_partitioning = false)"

@@ -41,7 +41,7 @@ def data_dictionary() -> polars.DataFrame:
     for table in TABLES.values():
         for column in table.keys + table.columns:
             rows.append((table.name, column.name, duckdb_type(column.type), column.unit, column.meaning))
-    connection = connect(None, None)
+    connection = connect()
     create_contract(connection)
     for name, analysis in (package.partials() | analyses()).items():
         for column, kind in connection.execute(
@@ -57,8 +57,10 @@ def data_dictionary() -> polars.DataFrame:
     return polars.DataFrame(rows, schema=["table", "column", "type", "unit", "meaning"], orient="row")
 
 
-def connect(memory_limit: str | None, threads: int | None) -> duckdb.DuckDBPyConnection:
-    """An empty DuckDB in memory."""
+def connect(
+    memory_limit: str | None = None, threads: int | None = None, reorder_joins: bool = True
+) -> duckdb.DuckDBPyConnection:
+    """An empty DuckDB in memory; see open_lake."""
     config: dict[str, Any] = {
         # A name in a user's SQL must not find a variable of the calling program.
         "python_enable_replacements": False,
@@ -70,6 +72,8 @@ def connect(memory_limit: str | None, threads: int | None) -> duckdb.DuckDBPyCon
         config["memory_limit"] = memory_limit
     if threads is not None:
         config["threads"] = threads
+    if not reorder_joins:
+        config["disabled_optimizers"] = "join_order,build_side_probe_side"
     try:
         return duckdb.connect(config=config)
     except duckdb.Error as error:

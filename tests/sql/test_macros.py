@@ -32,7 +32,7 @@ def pairs_of_maps(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int, int]:
 
 @cache
 def database() -> duckdb.DuckDBPyConnection:
-    connection = connect(None, None)
+    connection = connect()
     create_contract(connection)
     return connection
 

@@ -1,0 +1,45 @@
+"""Work spread over threads, each of which needs something of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from queue import SimpleQueue
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Tool = TypeVar("Tool")
+Outcome = TypeVar("Outcome")
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(
+    items: Iterable[Item], tools: Sequence[Tool], do: Callable[[Tool, Item], Outcome]
+) -> Generator[tuple[Item, Outcome]]:
+    """Do every item with one of the tools, as many at once as there are tools; outcomes as they come.
+
+    Where one fails, or nobody asks for further outcomes, the items not begun are dropped.
+    """
+    idle: SimpleQueue[Tool] = SimpleQueue()
+    for tool in tools:
+        idle.put(tool)
+
+    def with_a_tool(item: Item) -> Outcome:
+        tool = idle.get()
+        try:
+            return do(tool, item)
+        finally:
+            idle.put(tool)
+
+    with ThreadPoolExecutor(len(tools)) as pool:
+        futures = {pool.submit(with_a_tool, item): item for item in items}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
