@@ -8,11 +8,14 @@ LAKE ?= lake
 demo: .venv/ready
 	$(BIN)/relevance-lake run demo --lake $(LAKE)
 
+# A file's tests stay together: they share what is slow to set up.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --cov
+
 test: .venv/ready-dev
-	$(BIN)/python -m pytest --cov
+	$(PYTEST)
 
 test-all: .venv/ready-dev
-	$(BIN)/python -m pytest --cov -m ""
+	$(PYTEST) -m ""
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .

@@ -88,8 +88,10 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     work = list(together(units))
     if not work:
         return
-    workers = min(cores(), len(work))
-    what, unit_name = ("quantiles", "series") if units[0].shard is None else ("values and ranks", "shards")
+    of_shards = units[0].shard is not None
+    # DuckDB spreads the many files of a whole series over the cores by itself, those of a shard badly
+    workers = min(cores(), len(work)) if of_shards else 1
+    what, unit_name = ("values and ranks", "shards") if of_shards else ("quantiles", "series")
 
     def make(database: LakeDatabase, pieces: list[Unit]) -> None:
         for unit in pieces:

@@ -7,7 +7,6 @@ with open_lake("./lake") as lake:
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -33,7 +32,7 @@ from sql.schema import (
     quoted,
 )
 from sql.storage import Storage
-from sql.tables import ADVERSARIALS, PARTITIONED, RELEVANCE, SHARD, TABLES, Table
+from sql.tables import ADVERSARIALS, ID_PATTERN, PARTITIONED, RELEVANCE, SHARD, TABLES, Table
 
 if TYPE_CHECKING:
     import polars
@@ -105,7 +104,9 @@ class Scope:
         choices = []
         for key in table.keys[1:]:
             ids = self._allowed.get(key.name)
-            choices.append([f"{key.name}={'*' if i is None else glob.escape(i)}" for i in ids or [None]])
+            # an id of another look has no folder, and would mean something in a pattern
+            found = ["*"] if ids is None else [one for one in ids if ID_PATTERN.fullmatch(one)]
+            choices.append([f"{key.name}={one}" for one in found])
         return ["/".join((*folders, names)) for folders in product(*choices)]
 
 
