@@ -7,50 +7,26 @@ with
 
 maps as (
     select
-        series_number(dataset, model, method, subject, explains, target) as series,
-        dataset,
-        model,
-        method,
-        image_id,
+        *,
         len(rank) as n,
-        ties_at_31,
-        ties_at_307,
-        rank
+        band_size(0.1, len(rank)) as k
     from relevance
     where subject = 'original' and explains = 'label' and status = 'ok'
-),
-
-placed as (
-    select
-        series,
-        image_id,
-        band_size(0.1, n) as k,
-        unnest(rank) as place,
-        unnest(range(1, n + 1))::integer as component
-    from maps
-),
-
--- filtered and sorted as rows: lists of all components would be copied several times
-tops as (
-    select
-        series,
-        image_id,
-        list(component order by place) as components
-    from placed
-    where place < k
-    group by all
 )
 
 select
-    maps.dataset,
-    maps.model,
-    maps.method,
-    maps.image_id,
-    maps.n,
-    maps.ties_at_31,
-    maps.ties_at_307,
-    maps.rank,
-    tops.components,
-    range(len(tops.components))::integer[] as ranks
-from tops
-inner join maps using (series, image_id)
+    dataset,
+    model,
+    method,
+    image_id,
+    n,
+    ties_at_31,
+    ties_at_307,
+    rank,
+    -- top_components, without what it does for nulls
+    list_select(
+        list_where(range(1, n + 1)::integer[], list_transform(rank, lambda place: place < k)),
+        list_grade_up(list_filter(rank, lambda place: place < k))
+    ) as components,
+    range(k)::integer[] as ranks
+from maps
