@@ -52,7 +52,7 @@ def analyse_scope(name: str, scope: Scope, lake: Lake, limit: int | None = None)
     outdated = _outdated(name, scope, lake, limit)
     if not outdated:
         return 0
-    with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT) as database:
+    with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, reorder_joins=False) as database:
         for units in _stages(scope, lake):
             make_units(lake, units)
         _make_results(name, scope, lake, database, outdated)
@@ -78,7 +78,7 @@ def merge(study: Study, lake: Lake) -> int:
     scope = scope_of(study, lake)
     outdated = _outdated(study.name, scope, lake, study.limit)
     if outdated:
-        with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT) as database:
+        with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, reorder_joins=False) as database:
             _make_results(study.name, scope, lake, database, outdated)
     return len(outdated)
 

@@ -17,8 +17,8 @@ original_maps as (
         sampled.attack,
         sampled.target as pair_target,
         maps.*
-    from sampled
-    inner join relevance as maps using (dataset, model, image_id)
+    from relevance as maps
+    inner join sampled using (dataset, model, image_id)
     where maps.subject = 'original' and maps.explains = 'label'
 ),
 
@@ -28,14 +28,14 @@ adversarial_maps as (
         sampled.attack,
         sampled.target as pair_target,
         maps.*
-    from sampled
-    inner join relevance as maps
+    from relevance as maps
+    inner join sampled
         on
-            sampled.dataset = maps.dataset
-            and sampled.model = maps.model
-            and sampled.image_id = maps.image_id
-            and sampled.target = maps.target
-            and sampled.attack = maps.subject
+            maps.dataset = sampled.dataset
+            and maps.model = sampled.model
+            and maps.image_id = sampled.image_id
+            and maps.target = sampled.target
+            and maps.subject = sampled.attack
     where maps.explains = 'target'
 ),
 
@@ -61,7 +61,7 @@ select
     images.width,
     images.channels,
     maps.relevance
-from maps
-inner join images using (dataset, image_id)
+from images
+inner join maps using (dataset, image_id)
 order by
     maps.dataset, maps.model, maps.attack, maps.place, maps.method, maps.subject != 'original', maps.subject

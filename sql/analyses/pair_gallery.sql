@@ -11,26 +11,36 @@ with
 
 sampled as (
     select * from sampled_pairs
+),
+
+pairs as (
+    select
+        sampled.*,
+        adversarials.pixels,
+        adversarials.target_probability,
+        adversarials.l2,
+        adversarials.linf
+    from adversarials
+    inner join sampled using (dataset, model, attack, target, image_id)
 )
 
 select
-    sampled.dataset,
-    sampled.model,
-    sampled.attack,
-    sampled.image_id,
-    sampled.label,
-    sampled.target,
+    pairs.dataset,
+    pairs.model,
+    pairs.attack,
+    pairs.image_id,
+    pairs.label,
+    pairs.target,
     predictions.predicted as predicted_original,
     images.pixels as original_pixels,
-    adversarials.pixels as adversarial_pixels,
-    adversarials.target_probability,
-    adversarials.l2,
-    adversarials.linf,
+    pairs.pixels as adversarial_pixels,
+    pairs.target_probability,
+    pairs.l2,
+    pairs.linf,
     images.height,
     images.width,
     images.channels
-from sampled
-inner join adversarials using (dataset, model, attack, target, image_id)
-inner join images using (dataset, image_id)
+from images
+inner join pairs using (dataset, image_id)
 left join predictions using (dataset, model, image_id)
-order by sampled.dataset, sampled.model, sampled.attack, sampled.place
+order by pairs.dataset, pairs.model, pairs.attack, pairs.place
