@@ -131,6 +131,7 @@ def _read_folder(folder: str, kind: type[Kind]) -> dict[str, Kind]:
     return {file.name.removesuffix(".sql"): kind(*_parse(file)) for file in _sql_files(folder)}
 
 
+@cache
 def _sql_files(folder: str) -> list[Traversable]:
     files = (resources.files("sql") / folder).iterdir()
     return sorted((file for file in files if file.name.endswith(".sql")), key=lambda file: file.name)
