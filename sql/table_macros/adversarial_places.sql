@@ -18,8 +18,7 @@ tops as (
         list_transform(
             top_components(rank, checked_band(original_k)), lambda component: component + 1
         ) as components
-    from relevance
-    where subject = 'original' and explains = 'label' and status = 'ok'
+    from comparable_originals
 )
 
 select

@@ -10,8 +10,7 @@ maps as (
         *,
         len(rank) as n,
         band_size(0.1, len(rank)) as k
-    from relevance
-    where subject = 'original' and explains = 'label' and status = 'ok'
+    from comparable_originals
 )
 
 select
