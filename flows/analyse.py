@@ -11,7 +11,8 @@ import polars as pl
 
 from flows.lake import Lake
 from flows.parallel import cores, spread
-from flows.partials import Partials, Unit, together
+from flows.partials import Partials, Unit, make, together
+from flows.partials import scope_of as scope_of_units
 from flows.plan import Plan
 from flows.progress import track
 from flows.study import Study
@@ -89,13 +90,11 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     if not work:
         return
     of_shards = units[0].shard is not None
-    # DuckDB spreads the many files of a whole series over the cores by itself, those of a shard badly
-    workers = min(cores(), len(work)) if of_shards else 1
+    workers = min(cores(), len(work))
     what, unit_name = ("values and ranks", "shards") if of_shards else ("quantiles", "series")
 
-    def make(database: LakeDatabase, pieces: list[Unit]) -> None:
-        for unit in pieces:
-            unit.make(lake, database)
+    def make_piece(database: LakeDatabase, pieces: list[Unit]) -> None:
+        make(pieces, lake, database)
 
     with ExitStack() as stack, track(what, len(work), unit_name) as advance:
         databases = [
@@ -103,7 +102,7 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
                 # what the files are was verified when the units were planned
                 open_lake(
                     lake.url,
-                    scope=units[0].scope(()),
+                    scope=scope_of_units(work[0]),
                     memory_limit=MEMORY_A_CORE if workers > 1 else MEMORY_LIMIT,
                     threads=cores() // workers,
                     verify=False,
@@ -112,7 +111,7 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
             )
             for _ in range(workers)
         ]
-        for pieces, _ in stack.enter_context(closing(spread(work, databases, make))):
+        for pieces, _ in stack.enter_context(closing(spread(work, databases, make_piece))):
             advance(1, " ".join(pieces[0].series[2:4]))
 
 

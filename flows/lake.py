@@ -143,6 +143,11 @@ class Lake:
         with self._reading(path) as file:
             return pq.ParquetFile(file).read(columns=list(columns) if columns else None)
 
+    def batches(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        """Read one file of the lake, so many rows at a time."""
+        with self._reading(path) as file:
+            yield from pq.ParquetFile(file).iter_batches(rows, columns=list(columns), use_threads=False)
+
     @contextmanager
     def _reading(self, path: str) -> Iterator[Any]:
         """An open file of the lake; what is wrong with it comes as a UserError that names it."""

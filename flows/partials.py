@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -18,7 +18,10 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from compute.cells import RelevanceOutOfRange
+from flows.errors import UserError
 from flows.lake import Lake
+from flows.partial_rows import NUMERICS, rows_of_shard, wanted_values
 from sql import package
 from sql.catalog import LakeDatabase, Scope
 from sql.package import Partial
@@ -29,8 +32,10 @@ MAPS_FILE = re.compile(
     r"/ids-(\d+)-\d+-rows-\d+\.parquet"
 )
 
+SERIES_KEYS = ("dataset", "model", "method", "subject", "explains")
+
 Series = tuple[str, str, str, str, str]
-"""dataset, model, method, subject, explains"""
+"""Values of SERIES_KEYS."""
 
 Sources = Mapping[str, str]
 """Target, as in the folder's name, -> digest of all that a unit's rows of this target are made from."""
@@ -69,40 +74,61 @@ class Unit:
     def is_current(self) -> bool:
         return self.sources == self.found
 
-    def scope(self, targets: Iterable[str]) -> Scope:
-        """The part of the lake that its rows of these targets are computed from."""
-        dataset, model, method, subject, explains = self.series
-        compares = package.partials()[self.partial].compares
-        numbers = tuple(int(target) for target in targets if target not in (ALL_TARGETS, NULL_PARTITION))
-        return Scope(
-            dataset=dataset,
-            model=model,
-            attacks=(subject,),
-            methods=(method,),
-            subjects=("original", subject) if compares else (subject,),
-            explains=None if compares else (explains,),
-            targets=numbers or None,
-            last_image=self.last_image,
-            shard=self.shard,
-        )
-
-    def make(self, lake: Lake, database: LakeDatabase) -> None:
-        """Compute the outdated rows and write the file. Narrows `database` to what they are made from."""
+    def write(self, lake: Lake, rows: pa.Table) -> None:
+        """Write the file: these rows of the outdated targets, and those it has of the others."""
         outdated = self.outdated
-        scope = self.scope(outdated)
-        if database.scope != scope:
-            database.narrow(scope)
-            if package.partials()[self.partial].compares:
-                database.hold("map_pairs")
-        for partial, files in self.reads:
-            database.keep(partial, files)
-        rows = database.arrow(f"select * from {self.partial}")
-        kept = [int(target) for target in self.sources if target not in outdated and target != NULL_PARTITION]
+        kept = [int(target) for target in self.sources if target not in (*outdated, NULL_PARTITION)]
         if kept:
             old = lake.read(self.path)
             is_kept = pc.is_in(old["target"], pa.array(kept, pa.int32()))  # pyright: ignore
             rows = pa.concat_tables([old.filter(is_kept), rows.cast(old.schema)])
         lake.write_rows(self.path, rows, dict(self.sources))
+
+
+def make(units: Sequence[Unit], lake: Lake, database: LakeDatabase) -> None:
+    """Compute the outdated rows of units of the same maps, and write their files; narrows `database`."""
+    keys: dict[str, str] = dict(zip(SERIES_KEYS, units[0].series, strict=True))
+    database.narrow(scope_of(units))
+    if units[0].shard is None:
+        for unit in units:
+            for partial, files in unit.reads:
+                database.keep(partial, files)
+            database.hold("wanted_values", wanted_values(lake, database, keys))
+            unit.write(lake, database.arrow(f"select * from {unit.partial}"))
+    else:
+        wanted = {unit.partial: [_target(folder) for folder in unit.outdated] for unit in units}
+        try:
+            rows = rows_of_shard(lake, database, keys, units[0].shard, wanted)
+        except RelevanceOutOfRange as error:
+            maps = " ".join(units[0].series[2:])
+            raise UserError(
+                f"{lake.url}: maps of {maps}, shard {units[0].shard}: {error}; "
+                "`relevance-lake check` names these maps, delete their files and run the study again"
+            ) from None
+        for unit in units:
+            unit.write(lake, rows[unit.partial])
+
+
+def scope_of(units: Sequence[Unit]) -> Scope:
+    """The part of the lake that the outdated rows of units of the same maps are computed from."""
+    dataset, model, method, subject, explains = units[0].series
+    compares = any(package.partials()[unit.partial].compares for unit in units)
+    targets = {_target(folder) for unit in units for folder in unit.outdated if folder != ALL_TARGETS}
+    return Scope(
+        dataset=dataset,
+        model=model,
+        attacks=(subject,),
+        methods=(method,),
+        subjects=("original", subject) if compares else (subject,),
+        explains=None if compares else (explains,),
+        targets=tuple(sorted(target for target in targets if target is not None)) or None,
+        last_image=units[0].last_image,
+        shard=units[0].shard,
+    )
+
+
+def _target(folder: str) -> int | None:
+    return None if folder == NULL_PARTITION else int(folder)
 
 
 class Partials:
@@ -233,7 +259,7 @@ def _path(partial: str, series: Series, shard: int | None, last_image: int | Non
 
 @cache
 def _definition(partial: str) -> str:
-    return _digest(package.partials()[partial].definition)
+    return _digest(f"{NUMERICS} {package.partials()[partial].definition}")
 
 
 def _digest(text: str) -> str:

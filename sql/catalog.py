@@ -278,10 +278,12 @@ class LakeDatabase:
         for table in TABLES.values():
             self._show_table(table)
 
-    def hold(self, view: str) -> None:
-        """Compute a shared view once, in memory, for all that reads it until the lake is narrowed anew."""
+    def hold(self, view: str, rows: pyarrow.Table) -> None:
+        """Show these rows as a shared view, until the lake is narrowed anew."""
         held = quoted(f"held {view}")
-        self.connection.execute(f"create or replace table {held} as from {quoted(view)}")
+        self.connection.register("rows to hold", rows)
+        self.connection.execute(f"create or replace table {held} as from 'rows to hold'")
+        self.connection.unregister("rows to hold")
         self.connection.execute(f"create or replace view {quoted(view)} as from {held}")
         self._held.add(view)
 

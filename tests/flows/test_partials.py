@@ -14,8 +14,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from flows.analyse import analyse, make_units, merge, scope_of, stages
+from flows.errors import UserError
 from flows.lake import FOOTER_KEY, Lake
-from flows.partials import Partials, Unit, _digest, keep_current
+from flows.partials import Partials, Unit, _definition, keep_current
 from flows.study import Study, load_study
 from sql import package
 from sql.catalog import Scope, analyses, open_lake
@@ -121,9 +122,9 @@ def test_a_changed_partition_costs_its_unit_and_its_quantiles(
     [path] = Path(lake.root).glob(folder.format("*", "*") + "/ids-1000-*.parquet")
     shift_ranks(path)
     computed: list[tuple[str, list[str]]] = []
-    make = Unit.make
+    write = Unit.write
     monkeypatch.setattr(
-        Unit, "make", lambda u, *rest: (computed.append((u.partial, u.outdated)), make(u, *rest))
+        Unit, "write", lambda u, *rest: (computed.append((u.partial, u.outdated)), write(u, *rest))
     )
     assert analyse(study, lake) == len(analyses())
     of_shards = {name for name, partial in package.partials().items() if partial.is_of_shard}
@@ -192,9 +193,7 @@ def test_other_sql_makes_partial_results_anew(
     partials = package.partials()
     changed = replace(partials["shift_counts"], sql=partials["shift_counts"].sql + " having count(*) > 0")
     monkeypatch.setattr(package, "partials", lambda: partials | {"shift_counts": changed})
-    monkeypatch.setattr(
-        "flows.partials._definition", lambda name: _digest(package.partials()[name].definition)
-    )
+    monkeypatch.setattr("flows.partials._definition", _definition.__wrapped__)
     scope = scope_of(study, lake)
     outdated = [unit for unit in Partials(scope, lake).of_shards() if not unit.is_current]
     assert {unit.partial for unit in outdated} == {"shift_counts"}
@@ -240,3 +239,18 @@ def test_queries_read_what_is_current(analysed: tuple[Lake, Study]) -> None:
     with open_lake(lake.url, verify=False) as direct, open_lake(lake.url, verify=False) as kept:
         keep_current(kept, Scope())
         assert_frame_equal(kept.analyse("topk_overlap"), direct.analyse("topk_overlap"), rel_tol=1e-12)
+
+
+def test_relevance_beyond_its_range_is_named(fresh: tuple[Lake, Study]) -> None:
+    lake, study = fresh
+    [path] = Path(lake.root).glob("relevance/*/*/method=lrp-0/subject=lbfgs/*/target=1/ids-1000-*.parquet")
+    table = pq.read_table(path)
+    doubled = [
+        None if row is None else [2 * value for value in row] for row in table["relevance"].to_pylist()
+    ]
+    place = table.schema.get_field_index("relevance")
+    pq.write_table(
+        table.set_column(place, "relevance", pa.array(doubled, table.schema.field(place).type)), path
+    )
+    with pytest.raises(UserError, match=r"lrp-0 lbfgs target, shard 1: relevance from .* to 2.0; .* check"):
+        analyse(study, lake)

@@ -1,0 +1,153 @@
+"""Maps of the lake as arrays, batch by batch, and the pairs of original and adversarial map among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from compute.comparison import band_size, top_components
+from flows.lake import Lake
+from sql.catalog import LakeDatabase
+from sql.schema import literal
+from sql.tables import NULL_PARTITION, SHARD
+
+NUMBERS = ("image_id", "label", "ties_at_31", "ties_at_307")
+
+MAPS_AT_A_TIME = 128
+"""Of 3072 components: 2.4 MB of values and ranks."""
+
+Target = int | None
+"""None: of the maps of originals, explained for their label."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Maps of status ok: columns of the table `relevance`, [m] and [m, n], or [m, 0] of vectors not read."""
+
+    image_id: np.ndarray
+    label: np.ndarray
+    ties_at_31: np.ndarray
+    ties_at_307: np.ndarray
+    relevance: np.ndarray
+    rank: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Maps:
+        """Some of the maps: bool [m], or int."""
+        return Maps(*(column[rows] for column in vars(self).values()))
+
+    @staticmethod
+    def joined(parts: Sequence[Maps]) -> Maps:
+        """The maps of all parts."""
+        return Maps(*map(np.concatenate, zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of maps that are compared, towards one target.
+
+    originals: maps of originals [o]. top: their 10 % most relevant components [o, k], most relevant first.
+    adversarial: maps of adversarial examples [p]. of: the row of each one's original [p].
+    """
+
+    originals: Maps
+    top: np.ndarray
+    adversarial: Maps
+    of: np.ndarray
+
+    @property
+    def n(self) -> int:
+        """Components of a map."""
+        return self.adversarial.rank.shape[1]
+
+    @property
+    def top_ranks(self) -> np.ndarray:
+        """The ranks, in the adversarial map, of the original's 10 % most relevant components [p, k]."""
+        return np.take_along_axis(self.adversarial.rank, self.top[self.of], axis=1)
+
+
+class MapFiles:
+    """The files of the maps of one series, in one shard or (none) in all."""
+
+    def __init__(
+        self, lake: Lake, keys: Mapping[str, str], vectors: Sequence[str], shard: int | None = None
+    ) -> None:
+        """keys: dataset, model, method, subject and explains. vectors: which are read."""
+        self._lake, self._shard = lake, shard
+        self._folder = "/".join(("relevance", *(f"{name}={id}" for name, id in keys.items())))
+        self._vectors = vectors
+
+    def maps(self, target: Target, image_ids: np.ndarray) -> Iterator[Maps]:
+        """The maps of these images towards a target, in batches."""
+        folder = f"{self._folder}/target={NULL_PARTITION if target is None else target}"
+        of_shard = "ids-" if self._shard is None else f"ids-{self._shard * SHARD}-"
+        for name in self._lake.names(folder):
+            if name.startswith(of_shard):
+                for batch in self._lake.batches(
+                    f"{folder}/{name}", (*NUMBERS, *self._vectors), MAPS_AT_A_TIME
+                ):
+                    [rows] = np.nonzero(np.isin(batch["image_id"].to_numpy(), image_ids))
+                    if len(rows):
+                        yield self._maps(batch, rows)
+
+    def _maps(self, batch: pa.RecordBatch, rows: np.ndarray) -> Maps:
+        numbers = {name: batch[name].take(pa.array(rows)).to_numpy() for name in NUMBERS}
+        vectors = {name: np.empty((len(rows), 0), np.uint8) for name in ("relevance", "rank")}
+        return Maps(**numbers, **vectors | {name: _matrix(batch[name], rows) for name in self._vectors})
+
+
+def image_ids(database: LakeDatabase, view: str, keys: Mapping[str, str]) -> dict[Target, np.ndarray]:
+    """Of which images a view of maps has ok ones of one series, by target, int [m] each."""
+    conditions = " and ".join(f"{name} = {literal(id)}" for name, id in keys.items())
+    rows = database.arrow(
+        f"select target, list(image_id) from {view} where {conditions} and status = 'ok' group by target"
+    )
+    return {target.as_py(): ids.values.to_numpy() for target, ids in zip(*rows.columns, strict=True)}
+
+
+class Originals:
+    """Maps of originals of one shard, and which maps of adversarial examples are compared with them.
+
+    database: shows both. keys: those of the adversarial maps' series.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        database: LakeDatabase,
+        keys: Mapping[str, str],
+        vectors: Sequence[str],
+        shard: int,
+    ) -> None:
+        self._compared = image_ids(database, "comparable_adversarials", keys)
+        keys = {**keys, "subject": "original", "explains": "label"}
+        ids = image_ids(database, "comparable_originals", keys).get(None, np.empty(0, np.int32))
+        parts = list(MapFiles(lake, keys, vectors, shard).maps(None, ids))
+        self._maps = None
+        if parts:
+            maps = Maps.joined(parts)
+            self._maps = maps.take(np.argsort(maps.image_id))
+            self._top = top_components(self._maps.rank, band_size(0.1, maps.rank.shape[1]))
+
+    def pairs(self, maps: Maps, target: Target) -> Pairs | None:
+        """The pairs among maps towards a target, if there are any."""
+        if self._maps is None:
+            return None
+        known = self._maps.image_id
+        is_compared = np.isin(maps.image_id, np.intersect1d(known, self._compared.get(target, [])))
+        if not is_compared.any():
+            return None
+        adversarial = maps if is_compared.all() else maps.take(is_compared)
+        return Pairs(self._maps, self._top, adversarial, np.searchsorted(known, adversarial.image_id))
+
+
+def _matrix(column: pa.FixedSizeListArray, rows: np.ndarray) -> np.ndarray:
+    """Some rows of a column of vectors [rows, n], which are not null there."""
+    # as the values lie in memory, those of null rows too: Arrow would put all of them together anew
+    values, n = column.values, column.type.list_size
+    dtype = np.dtype(values.type.to_pandas_dtype())
+    first = (values.offset + column.offset * n) * dtype.itemsize
+    matrix = np.frombuffer(values.buffers()[1], dtype, len(column) * n, first).reshape(-1, n)
+    return matrix if len(rows) == len(matrix) else matrix[rows]
