@@ -99,11 +99,10 @@ def sums_by_cell(values: np.ndarray) -> CellSums:
     maximum = ascending[starts + counts - 1].astype(np.float64) + 0.0
     distance = ascending.astype(np.float64)
     distance -= np.repeat(minimum, counts)
-    power = distance.copy()
-    sums = []
+    power, sums = np.ones(1), []
     for _ in range(3):
+        power = power * distance
         sums.append(np.add.reduceat(power, starts) if starts.size else power)
-        power *= distance
     once, squares, cubes = sums
     return CellSums(
         cells[there],

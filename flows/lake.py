@@ -262,10 +262,11 @@ class Lake:
         footer = json.dumps(said, sort_keys=True)
         rows = rows.replace_schema_metadata({FOOTER_KEY: footer.encode()})
         floats = [f"{c.name}.list.element" for c in table.columns if c.type in VECTORS] if table else []
+        no_floats = [f.name for f in rows.schema if not (floats or pa.types.is_floating(f.type))]
         buffer = pa.BufferOutputStream()
         pq.write_table(
             rows, buffer, row_group_size=ROW_GROUP if floats else None, compression="zstd",
-            compression_level=1, use_dictionary=not floats,
+            compression_level=1, use_dictionary=no_floats,  # type: ignore[arg-type]
             use_byte_stream_split=floats or False,  # type: ignore[arg-type]
             write_page_checksum=True,
         )  # fmt: skip

@@ -18,7 +18,6 @@ from flows.lake import Lake
 from flows.paired_maps import MapFiles, Maps, Originals, Pairs, Target, image_ids
 from sql import package
 from sql.catalog import LakeDatabase
-from sql.schema import view_schema
 
 NUMERICS = 1
 """Raised where rows change though the SQL that defines them does not; kept rows are then made anew."""
@@ -124,7 +123,7 @@ def rows_of_shard(
     compares = {name for name in wanted if package.partials()[name].compares}
     originals = Originals(lake, database, keys, vectors, shard) if compares else None
     files, ids = MapFiles(lake, keys, vectors, shard), image_ids(database, "relevance", keys)
-    found = {name: [view_schema(name).empty_table()] for name in wanted}
+    found = {name: [database.schema(name).empty_table()] for name in wanted}
     for target in ids.keys() & set().union(*wanted.values()):
         batches: dict[str, list[Columns]] = {name: [] for name in wanted if target in wanted[name]}
         for maps in files.maps(target, ids[target]):
@@ -143,7 +142,7 @@ def rows_of_shard(
 
 def wanted_values(lake: Lake, database: LakeDatabase, keys: Mapping[str, str]) -> pa.Table:
     """Rows of the view `wanted_values` for one series, which `database` shows."""
-    schema = view_schema("wanted_values")
+    schema = database.schema("wanted_values")
     wanted = database.arrow("select distinct series, cell from wanted_places")
     if not wanted.num_rows:
         return schema.empty_table()

@@ -287,6 +287,15 @@ class LakeDatabase:
         self.connection.execute(f"create or replace view {quoted(view)} as from {held}")
         self._held.add(view)
 
+    def schema(self, view: str) -> pyarrow.Schema:
+        """Arrow schema of a view, without a look at the files that it reads."""
+        columns = self.connection.execute(
+            "select column_name, data_type from duckdb_columns() where table_name = ? order by column_index",
+            [view],
+        ).fetchall()
+        nulls = ", ".join(f"null::{kind} as {quoted(name)}" for name, kind in columns)
+        return self.arrow(f"select {nulls} limit 0").schema
+
     def keep(self, partial: str, files: Sequence[str]) -> None:
         """Let a partial result be read from `files` (paths in the lake) instead of being computed."""
         self.connection.execute(

@@ -6,12 +6,10 @@ import csv
 import io
 import os
 import tempfile
-from functools import cache
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pyarrow
 
 from sql import package
 from sql.guard import LakeError
@@ -57,14 +55,6 @@ def data_dictionary() -> polars.DataFrame:
             rows.append((name, column, kind, unit, meaning))
     connection.close()
     return polars.DataFrame(rows, schema=["table", "column", "type", "unit", "meaning"], orient="row")
-
-
-@cache
-def view_schema(view: str) -> pyarrow.Schema:
-    """Arrow schema of a view that every lake has."""
-    with connect() as connection:
-        create_contract(connection)
-        return connection.sql(f"select * from {quoted(view)}").to_arrow_table().schema
 
 
 def connect(

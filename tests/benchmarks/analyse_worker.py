@@ -1,7 +1,9 @@
 """The measured part of bench_analyse, in a process of its own; prints one line of JSON.
 
-python -m tests.benchmarks.analyse_worker analyse LAKE    every analysis, and what each part takes
-python -m tests.benchmarks.analyse_worker read LAKE       the maps and ranks of the lake, decoded with Arrow
+python -m tests.benchmarks.analyse_worker analyse LAKE      every analysis, and what each part takes
+python -m tests.benchmarks.analyse_worker quantiles LAKE    those of relevance alone
+python -m tests.benchmarks.analyse_worker bands LAKE        those of overlap and rank shift alone
+python -m tests.benchmarks.analyse_worker read LAKE         the maps and ranks of the lake, decoded with Arrow
 """
 
 from __future__ import annotations
@@ -11,35 +13,51 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from flows.analyse import analyse_scope
+from flows import analyse as analysing
 from flows.lake import Lake
 from flows.partials import Unit
 from sql.catalog import LakeDatabase, Scope
+from tests.benchmarks.lakes import BANDS, QUANTILES, analysed_alone
 from tests.benchmarks.measuring import peak_memory
 
 Seconds = defaultdict[str, float]
 
 
 def analyse(lake: str) -> dict[str, Any]:
-    """Seconds of the whole and of each partial result and analysis, and the number of results written."""
-    seconds: dict[str, Seconds] = {"partials": defaultdict(float), "analyses": defaultdict(float)}
-    _timed(Unit, "make", seconds["partials"], lambda *arguments: arguments[0].partial)
+    """Seconds of the whole, of its stages and of each analysis, and the number of results written."""
+    seconds: dict[str, Seconds] = {"stages": defaultdict(float), "analyses": defaultdict(float)}
+    _timed(analysing, "make_units", seconds["stages"], _stage)
     _timed(LakeDatabase, "analyse", seconds["analyses"], lambda *arguments: arguments[1])
-    dataset, model = next(Path(lake).glob("relevance/dataset=*/model=*")).parts[-2:]
-    scope = Scope(dataset.partition("=")[2], model.partition("=")[2])
     started = time.perf_counter()
-    written = analyse_scope("benchmark", scope, Lake(lake))
+    written = analysing.analyse_scope("benchmark", _scope(lake), Lake(lake))
     return {"seconds": time.perf_counter() - started, "written": written, **seconds}
 
 
-def _timed(owner: type, name: str, seconds: Seconds, key: Callable[..., str]) -> None:
+def alone(analyses: Sequence[str], lake: str) -> dict[str, Any]:
+    """Seconds of some analyses, with all partial results that they need."""
+    started = time.perf_counter()
+    analysed_alone(lake, _scope(lake), analyses, analysing.MEMORY_LIMIT)
+    return {"seconds": time.perf_counter() - started}
+
+
+def _scope(lake: str) -> Scope:
+    dataset, model = next(Path(lake).glob("relevance/dataset=*/model=*")).parts[-2:]
+    return Scope(dataset.partition("=")[2], model.partition("=")[2])
+
+
+def _stage(_: Lake, units: Sequence[Unit]) -> str:
+    return "series" if units[0].shard is None else "shards"
+
+
+def _timed(owner: Any, name: str, seconds: Seconds, key: Callable[..., str]) -> None:
     """Add up what calls of a method take, by what they are about."""
     method = getattr(owner, name)
 
@@ -70,5 +88,11 @@ def read(lake: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    found = {"analyse": analyse, "read": read}[sys.argv[1]](sys.argv[2])
+    tasks: dict[str, Callable[[str], dict[str, Any]]] = {
+        "analyse": analyse,
+        "read": read,
+        "quantiles": partial(alone, QUANTILES),
+        "bands": partial(alone, BANDS),
+    }
+    found = tasks[sys.argv[1]](sys.argv[2])
     print(json.dumps(found | {"memory": peak_memory()}))

@@ -30,9 +30,8 @@ import pyarrow.parquet as pq
 import typer
 from polars.testing import assert_frame_equal
 
-from sql.package import partials
 from sql.tables import ROW_GROUP
-from tests.benchmarks.lakes import BANDS, QUANTILES, folder_beside, linked, needed_by
+from tests.benchmarks.lakes import folder_beside, linked
 from tests.benchmarks.measuring import verdict
 from tests.lake_generator import Specification, generate
 
@@ -98,20 +97,13 @@ def results(lake: Path) -> dict[str, pl.DataFrame]:
     return {str(path.relative_to(lake)): pl.read_parquet(path, hive_partitioning=False) for path in files}
 
 
-def seconds_of(run: dict[str, Any], analyses: tuple[str, ...]) -> float:
-    """What analyses took, with all partial results that they need."""
-    parts = sum(run["partials"].get(name, 0) for name in needed_by(*analyses))
-    return parts + sum(run["analyses"].get(name, 0) for name in analyses)
-
-
 def show(run: dict[str, Any], floor: float) -> None:
-    """What each part took, the longest first."""
-    for kind in ("partials", "analyses"):
-        longest = sorted(run[kind].items(), key=lambda item: -item[1])
-        shown = [f"{name} {seconds:.1f}" for name, seconds in longest if seconds >= 0.05]
-        print(f"    {kind}, s: {', '.join(shown)}")
-    other = run["seconds"] - sum(sum(run[kind].values()) for kind in ("partials", "analyses"))
-    print(f"    all else {other:.1f} s; the whole {run['seconds'] / floor:.1f} times the floor", flush=True)
+    """What each part took; analyses are run side by side, so that theirs add up to more."""
+    stages, analyses = run["stages"], run["analyses"]
+    shown = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages.items())
+    print(f"    counting, s: {shown}; the whole is {run['seconds'] / floor:.1f} times the floor")
+    longest = sorted(analyses.items(), key=lambda item: -item[1])
+    print(f"    analyses, s: {', '.join(f'{name} {s:.1f}' for name, s in longest if s >= 0.3)}", flush=True)
 
 
 def bench(lake: Path, folder: Path) -> bool:
@@ -138,22 +130,18 @@ def bench(lake: Path, folder: Path) -> bool:
         f"{full['memory']:.2f} GB{judged(full['memory'], bars.memory, False)}"
     )
     show(full, floor)
-    for what, names, bar in (
-        ("quantiles", QUANTILES, bars.quantiles),
-        ("overlap and shift of five pairs of bands", BANDS, bars.bands),
-    ):
-        seconds = seconds_of(full, names)
-        needed = ", ".join(sorted(needed_by(*names)))
+    for what, bar in (("quantiles", bars.quantiles), ("bands", bars.bands)):
+        alone = worked(what, linked(lake, folder / what))
         print(
-            f"  {what}, from {needed}: {seconds:.1f} s{judged(seconds, bar)}, "
-            f"{seconds / floor:.1f} times the floor"
+            f"  {what} alone, with all that they need: {alone['seconds']:.1f} s"
+            f"{judged(alone['seconds'], bar)}, {alone['seconds'] / floor:.1f} times the floor",
+            flush=True,
         )
     again = worked("analyse", whole)
     print(f"once more, with nothing new: {again['seconds']:.1f} s, {again['written']} results written")
     before, (replaced, files) = results(whole), replace_one_in_a_hundred(whole)
     new = worked("analyse", whole)
-    scanned = sum(seconds for name, seconds in new["partials"].items() if not partials()[name].is_of_shard)
-    beside = new["seconds"] - scanned - new["analyses"].get(QUANTILES[0], 0)
+    beside = new["seconds"] - new["stages"]["series"]
     print(
         f"after {replaced} of {files} files of maps were replaced: {beside:.1f} s beside the "
         f"quantiles{judged(beside, bars.beside_quantiles)}, {new['seconds']:.1f} s with "

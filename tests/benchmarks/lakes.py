@@ -6,12 +6,20 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sql import package
 from sql.tables import ENTITIES, PARTITIONED
+
+if TYPE_CHECKING:
+    import polars
+
+    from sql.catalog import Scope
 
 BANDS = ("topk_overlap", "rank_shift", "rank_shift_quantiles")
 """The analyses of the five pairs of bands."""
@@ -56,3 +64,29 @@ def needed_by(*analyses: str) -> set[str]:
         found |= more
         waiting += more
     return found & package.partials().keys()
+
+
+def analysed_alone(
+    lake: str, scope: Scope, analyses: Sequence[str], memory_limit: str | None = None
+) -> list[polars.DataFrame]:
+    """Frames of some analyses by the way of `relevance-lake analyse`, and of no others.
+
+    The partial results that they need are written to the lake.
+    """
+    from flows.analyse import make_units
+    from flows.lake import Lake
+    from flows.partials import Partials
+    from sql.catalog import open_lake
+
+    place, needed, kept = Lake(lake), needed_by(*analyses), defaultdict(list)
+    for of in (Partials.of_shards, Partials.of_series):
+        units = [unit for unit in of(Partials(scope, place)) if unit.partial in needed]
+        # a unit of a series is said to read all partial results there are of its shards
+        units = [replace(u, reads=tuple(read for read in u.reads if read[0] in needed)) for u in units]
+        make_units(place, units)
+        for unit in units:
+            kept[unit.partial].append(unit.path)
+    with open_lake(lake, scope=scope, memory_limit=memory_limit, reorder_joins=False) as database:
+        for partial, files in kept.items():
+            database.keep(partial, files)
+        return [database.analyse(name) for name in analyses]

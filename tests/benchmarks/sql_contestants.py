@@ -13,16 +13,15 @@ import json
 import re
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.benchmarks.lakes import BANDS as BANDS_ANALYSES
-from tests.benchmarks.lakes import QUANTILES, needed_by
+from tests.benchmarks.lakes import QUANTILES, analysed_alone
 from tests.benchmarks.measuring import peak_memory
 
 BANDS = ((0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -302,32 +301,12 @@ def _places(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _analysed(question: Question, analyses: Sequence[str]) -> list[Any]:
-    """Frames of analyses, by the way of `relevance-lake analyse`: partial results are written to the lake."""
-    from flows.analyse import make_units
-    from flows.lake import Lake
-    from flows.partials import Partials
-    from sql.catalog import Scope, open_lake
+    from sql.catalog import Scope
 
     folder = question.files("original")[0].relative_to(question.lake).parts
     dataset, model = (part.partition("=")[2] for part in folder[1:3])
     scope = Scope(dataset, model, (question.attack,), (question.method,))
-    lake, needed, kept = Lake(question.lake), needed_by(*analyses), defaultdict(list)
-    with open_lake(question.lake, scope=scope, memory_limit=MEMORY_LIMIT) as database:
-        for of in (Partials.of_shards, Partials.of_series):
-            units = [unit for unit in of(Partials(scope, lake)) if unit.partial in needed]
-            units = [replace(unit, reads=_only(unit.reads, needed)) for unit in units]
-            make_units(lake, units)
-            for unit in units:
-                kept[unit.partial].append(unit.path)
-        database.narrow(scope)
-        for partial, files in kept.items():
-            database.keep(partial, files)
-        return [database.analyse(name) for name in analyses]
-
-
-def _only(reads: Any, needed: set[str]) -> Any:
-    """Of the files that a unit reads those of partial results that are there."""
-    return tuple((partial, files) for partial, files in reads if partial in needed)
+    return analysed_alone(question.lake, scope, analyses, MEMORY_LIMIT)
 
 
 CONTESTANTS = {

@@ -14,7 +14,7 @@ from flows.lake import Lake
 from flows.partial_rows import MEASURES, rows_of_shard, wanted_values
 from sql import package
 from sql.catalog import LakeDatabase, Scope, open_lake
-from sql.schema import connect, create_contract, view_schema
+from sql.schema import connect, create_contract
 from tests.lake_generator import Specification, generate
 
 METHODS = ("lrp-0", "lrp-alpha1-beta0")
@@ -98,7 +98,7 @@ def test_nothing_to_count_gives_no_rows(lake: Lake, database: LakeDatabase) -> N
     database.narrow(Scope(methods=("lrp-0",), shard=7))
     keys = keys_of(lake, "lrp-0", "lbfgs")
     for name, rows in rows_of_shard(lake, database, keys, 7, {key: [0, 1] for key in MEASURES}).items():
-        assert rows.num_rows == 0 and rows.schema.equals(view_schema(name))
+        assert rows.num_rows == 0 and rows.schema.equals(database.schema(name))
     assert wanted_values(lake, database, keys).num_rows == 0
     database.narrow(None)
 
