@@ -8,6 +8,7 @@ Paterson 1980, Selection and sorting with limited storage, section 2).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -149,7 +150,7 @@ class ValuesOfCells:
         self._upper_half = np.zeros(1 << 16, bool)
         for low, high in zip(first[self._is_wanted], last[self._is_wanted], strict=True):
             self._mark(int(low), int(high))
-        self._held: list[tuple[np.ndarray, np.ndarray]] = []
+        self.held: list[tuple[np.ndarray, np.ndarray]] = []
         self._number = 0
 
     def _mark(self, low: int, high: int) -> None:
@@ -166,19 +167,24 @@ class ValuesOfCells:
         near = values[self._upper_half.take(values.view(np.uint32) >> np.uint32(16))]
         place = np.searchsorted(self._every, cell_of(near))
         found = np.unique(near[self._is_wanted[place]] + np.float32(0), return_counts=True)
-        self._held.append(found)
+        self.held.append(found)
         self._number += len(found[0])
         if self._number > HELD:
-            self._held = [self.counted()]
-            self._number = min(len(self._held[0][0]), HELD // 2)
+            self.held = [self.counted()]
+            self._number = min(len(self.held[0][0]), HELD // 2)
 
     def counted(self) -> tuple[np.ndarray, np.ndarray]:
         """The values in these cells, float32 [v], ascending, and how often each occurs, int64 [v]."""
-        if not self._held:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        values, counts = (np.concatenate(part) for part in zip(*self._held, strict=True))
-        order = np.argsort(values, kind="stable")
-        values, counts = values[order], counts[order]
-        is_first = np.append(True, values[1:] != values[:-1])[: len(values)]
-        starts = np.flatnonzero(is_first)
-        return values[starts], np.add.reduceat(counts, starts) if starts.size else counts
+        return counted_together([self])
+
+
+def counted_together(parts: Sequence[ValuesOfCells]) -> tuple[np.ndarray, np.ndarray]:
+    """The same of the values that several have gathered."""
+    held = [one for part in parts for one in part.held]
+    if not held:
+        return np.empty(0, np.float32), np.empty(0, np.int64)
+    values, counts = (np.concatenate(column) for column in zip(*held, strict=True))
+    order = np.argsort(values, kind="stable")
+    values, counts = values[order], counts[order]
+    [starts] = np.nonzero(np.append(True, values[1:] != values[:-1])[: len(values)])
+    return values[starts], np.add.reduceat(counts, starts) if starts.size else counts

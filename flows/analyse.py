@@ -90,7 +90,8 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     if not work:
         return
     of_shards = units[0].shard is not None
-    workers = min(cores(), len(work))
+    # the files of a whole series are spread over the cores anyway
+    workers = min(cores(), len(work)) if of_shards else 1
     what, unit_name = ("values and ranks", "shards") if of_shards else ("quantiles", "series")
 
     def make_piece(database: LakeDatabase, pieces: list[Unit]) -> None:

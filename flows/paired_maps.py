@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -62,7 +63,7 @@ class Pairs:
         """Components of a map."""
         return self.adversarial.rank.shape[1]
 
-    @property
+    @cached_property
     def top_ranks(self) -> np.ndarray:
         """The ranks, in the adversarial map, of the original's 10 % most relevant components [p, k]."""
         return np.take_along_axis(self.adversarial.rank, self.top[self.of], axis=1)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from compute import cells, comparison
 from flows.lake import Lake
 from flows.paired_maps import MapFiles, Maps, Originals, Pairs, Target, image_ids
+from flows.parallel import cores, spread
 from sql import package
 from sql.catalog import LakeDatabase
 
@@ -146,12 +147,16 @@ def wanted_values(lake: Lake, database: LakeDatabase, keys: Mapping[str, str]) -
     wanted = database.arrow("select distinct series, cell from wanted_places")
     if not wanted.num_rows:
         return schema.empty_table()
-    gathered = cells.ValuesOfCells(wanted["cell"].to_numpy())
-    files = MapFiles(lake, keys, ["relevance"])
-    for target, ids in image_ids(database, "relevance", keys).items():
-        for maps in files.maps(target, ids):
-            gathered.add(maps.relevance)
-    values, counts = gathered.counted()
+    files, ids = MapFiles(lake, keys, ["relevance"]), image_ids(database, "relevance", keys)
+    gathered = [cells.ValuesOfCells(wanted["cell"].to_numpy()) for _ in range(cores())]
+
+    def gather(into: cells.ValuesOfCells, target: Target) -> None:
+        for maps in files.maps(target, ids[target]):
+            into.add(maps.relevance)
+
+    for _ in spread(ids, gathered, gather):
+        pass
+    values, counts = cells.counted_together(gathered)
     columns = {"cell": cells.cell_of(values), "value": values, "values": counts}
     return _table(schema, columns, {"series": wanted["series"][0].as_py()})
 

@@ -324,7 +324,7 @@ CONTESTANTS = {
 def main(what: str, who: str, *question: str) -> None:
     """Print the time, the memory and the answer of one; libraries are loaded before the clock starts."""
     if who == "ours":
-        import sql.catalog  # noqa: F401
+        import flows.analyse  # noqa: F401
     if who in ("ours", "Polars"):
         import polars  # noqa: F401
     else:
