@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import polars as pl
 
 from flows.lake import Lake
+from flows.paired_maps import MapLists
 from flows.parallel import cores, spread
-from flows.partials import Partials, Unit, make, together
+from flows.partials import Partials, Unit, make_of_series, make_of_shard, together
 from flows.partials import scope_of as scope_of_units
 from flows.plan import Plan
 from flows.progress import track
@@ -21,9 +22,6 @@ from sql.tables import PARTITIONED
 
 MEMORY_LIMIT = "1GB"
 """Of DuckDB: every step streams, more would not make it quicker."""
-
-MEMORY_A_CORE = "500MB"
-"""Of DuckDB, where each core works on a shard of its own."""
 
 
 def scope_of(study: Study, lake: Lake) -> Scope:
@@ -89,31 +87,42 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     work = list(together(units))
     if not work:
         return
-    of_shards = units[0].shard is not None
-    # the files of a whole series are spread over the cores anyway
-    workers = min(cores(), len(work)) if of_shards else 1
-    what, unit_name = ("values and ranks", "shards") if of_shards else ("quantiles", "series")
+    of_series = units[0].shard is None
+    what, unit_name = ("quantiles", "series") if of_series else ("values and ranks", "shards")
+    # what the files are was verified when the units were planned
+    database = open_lake(
+        lake.url,
+        scope=scope_of_units([unit for piece in work for unit in piece]),
+        memory_limit=MEMORY_LIMIT,
+        verify=False,
+        reorder_joins=False,
+    )
+    with (
+        database,
+        track(what, len(work), unit_name) as advance,
+        closing((_of_series if of_series else _of_shards)(lake, database, work)) as done,
+    ):
+        for piece in done:
+            advance(1, " ".join(piece[0].series[2:4]))
 
-    def make_piece(database: LakeDatabase, pieces: list[Unit]) -> None:
-        make(pieces, lake, database)
 
-    with ExitStack() as stack, track(what, len(work), unit_name) as advance:
-        databases = [
-            stack.enter_context(
-                # what the files are was verified when the units were planned
-                open_lake(
-                    lake.url,
-                    scope=scope_of_units(work[0]),
-                    memory_limit=MEMORY_A_CORE if workers > 1 else MEMORY_LIMIT,
-                    threads=cores() // workers,
-                    verify=False,
-                    reorder_joins=False,
-                )
-            )
-            for _ in range(workers)
-        ]
-        for pieces, _ in stack.enter_context(closing(spread(work, databases, make_piece))):
-            advance(1, " ".join(pieces[0].series[2:4]))
+def _of_shards(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
+    lists = MapLists(database)
+    schemas = {unit.partial: database.schema(unit.partial) for piece in work for unit in piece}
+
+    def make(_: int, piece: list[Unit]) -> None:
+        make_of_shard(piece, lake, lists, schemas)
+
+    with closing(spread(work, range(cores()), make)) as done:
+        for piece, _ in done:
+            yield piece
+
+
+def _of_series(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
+    for piece in work:  # one by one: the files of each are spread over the cores
+        for unit in piece:
+            make_of_series(unit, lake, database)
+        yield piece
 
 
 def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +14,17 @@ import pyarrow as pa
 from compute.comparison import band_size, top_components
 from flows.lake import Lake
 from sql.catalog import LakeDatabase
-from sql.schema import literal
 from sql.tables import NULL_PARTITION, SHARD
 
 NUMBERS = ("image_id", "label", "ties_at_31", "ties_at_307")
 
 MAPS_AT_A_TIME = 128
 """Of 3072 components: 2.4 MB of values and ranks."""
+
+SERIES_KEYS = ("dataset", "model", "method", "subject", "explains")
+
+Series = tuple[str, str, str, str, str]
+"""Values of SERIES_KEYS."""
 
 Target = int | None
 """None: of the maps of originals, explained for their label."""
@@ -72,12 +78,11 @@ class Pairs:
 class MapFiles:
     """The files of the maps of one series, in one shard or (none) in all."""
 
-    def __init__(
-        self, lake: Lake, keys: Mapping[str, str], vectors: Sequence[str], shard: int | None = None
-    ) -> None:
-        """keys: dataset, model, method, subject and explains. vectors: which are read."""
+    def __init__(self, lake: Lake, series: Series, vectors: Sequence[str], shard: int | None = None) -> None:
+        """vectors: which are read."""
+        folders = (f"{name}={id}" for name, id in zip(SERIES_KEYS, series, strict=True))
         self._lake, self._shard = lake, shard
-        self._folder = "/".join(("relevance", *(f"{name}={id}" for name, id in keys.items())))
+        self._folder = "/".join(("relevance", *folders))
         self._vectors = vectors
 
     def maps(self, target: Target, image_ids: np.ndarray) -> Iterator[Maps]:
@@ -99,33 +104,42 @@ class MapFiles:
         return Maps(**numbers, **vectors | {name: _matrix(batch[name], rows) for name in self._vectors})
 
 
-def image_ids(database: LakeDatabase, view: str, keys: Mapping[str, str]) -> dict[Target, np.ndarray]:
-    """Of which images a view of maps has ok ones of one series, by target, int [m] each."""
-    conditions = " and ".join(f"{name} = {literal(id)}" for name, id in keys.items())
+class MapLists:
+    """Of which images a database shows ok maps, by series and target; read before the maps are.
+
+    ok: all of them. originals, compared: those of comparable_originals and comparable_adversarials.
+    """
+
+    def __init__(self, database: LakeDatabase) -> None:
+        self.ok, self.originals, self.compared = (
+            _image_ids(database, view)
+            for view in ("relevance", "comparable_originals", "comparable_adversarials")
+        )
+
+
+def _image_ids(database: LakeDatabase, view: str) -> dict[Series, dict[Target, np.ndarray]]:
+    keys = ", ".join(SERIES_KEYS)
     rows = database.arrow(
-        f"select target, list(image_id) from {view} where {conditions} and status = 'ok' group by target"
+        f"select {keys}, target, list(image_id) from {view} where status = 'ok' group by {keys}, target"
     )
-    return {target.as_py(): ids.values.to_numpy() for target, ids in zip(*rows.columns, strict=True)}
+    found: dict[Series, dict[Target, np.ndarray]] = defaultdict(dict)
+    for *series, target, ids in zip(*rows.columns, strict=True):
+        of = cast(Series, tuple(name.as_py() for name in series))
+        found[of][target.as_py()] = ids.values.to_numpy()
+    return found
 
 
 class Originals:
-    """Maps of originals of one shard, and which maps of adversarial examples are compared with them.
-
-    database: shows both. keys: those of the adversarial maps' series.
-    """
+    """Maps of originals of one shard, which maps of adversarial examples are compared with."""
 
     def __init__(
-        self,
-        lake: Lake,
-        database: LakeDatabase,
-        keys: Mapping[str, str],
-        vectors: Sequence[str],
-        shard: int,
+        self, lake: Lake, lists: MapLists, series: Series, vectors: Sequence[str], shard: int
     ) -> None:
-        self._compared = image_ids(database, "comparable_adversarials", keys)
-        keys = {**keys, "subject": "original", "explains": "label"}
-        ids = image_ids(database, "comparable_originals", keys).get(None, np.empty(0, np.int32))
-        parts = list(MapFiles(lake, keys, vectors, shard).maps(None, ids))
+        """series: of the adversarial maps."""
+        self._compared = lists.compared[series]
+        of_originals: Series = (*series[:3], "original", "label")
+        ids = lists.originals[of_originals].get(None, np.empty(0, np.int32))
+        parts = list(MapFiles(lake, of_originals, vectors, shard).maps(None, ids))
         self._maps = None
         if parts:
             maps = Maps.joined(parts)
@@ -137,7 +151,7 @@ class Originals:
         if self._maps is None:
             return None
         known = self._maps.image_id
-        is_compared = np.isin(maps.image_id, np.intersect1d(known, self._compared.get(target, [])))
+        is_compared = np.isin(maps.image_id, known) & np.isin(maps.image_id, self._compared.get(target, []))
         if not is_compared.any():
             return None
         adversarial = maps if is_compared.all() else maps.take(is_compared)

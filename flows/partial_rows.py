@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from compute import cells, comparison
 from flows.lake import Lake
-from flows.paired_maps import MapFiles, Maps, Originals, Pairs, Target, image_ids
+from flows.paired_maps import SERIES_KEYS, MapFiles, MapLists, Maps, Originals, Pairs, Series, Target
 from flows.parallel import cores, spread
 from sql import package
 from sql.catalog import LakeDatabase
@@ -110,21 +110,22 @@ MEASURES = {
 
 def rows_of_shard(
     lake: Lake,
-    database: LakeDatabase,
-    keys: Mapping[str, str],
+    lists: MapLists,
+    series: Series,
     shard: int,
     wanted: Mapping[str, Collection[Target]],
+    schemas: Mapping[str, pa.Schema],
 ) -> dict[str, pa.Table]:
-    """Rows of partial results of one series in one shard, which `database` shows.
+    """Rows of partial results of one series in one shard.
 
-    keys: dataset, model, method, subject and explains of the series. wanted: by partial result, the targets
-    whose rows are wanted. Tables are as `select * from` the partial result gives them, in any order.
+    lists: which maps are read. wanted: by partial result, the targets whose rows are wanted. schemas: those
+    of the partial results. Tables are as `select * from` the partial result gives them, in any order.
     """
     vectors = sorted({vector for name in wanted for vector in MEASURES[name].vectors})
     compares = {name for name in wanted if package.partials()[name].compares}
-    originals = Originals(lake, database, keys, vectors, shard) if compares else None
-    files, ids = MapFiles(lake, keys, vectors, shard), image_ids(database, "relevance", keys)
-    found = {name: [database.schema(name).empty_table()] for name in wanted}
+    originals = Originals(lake, lists, series, vectors, shard) if compares else None
+    files, ids = MapFiles(lake, series, vectors, shard), lists.ok[series]
+    found = {name: [schemas[name].empty_table()] for name in wanted}
     for target in ids.keys() & set().union(*wanted.values()):
         batches: dict[str, list[Columns]] = {name: [] for name in wanted if target in wanted[name]}
         for maps in files.maps(target, ids[target]):
@@ -132,22 +133,21 @@ def rows_of_shard(
             for name, rows in batches.items():
                 if source := pairs if name in compares else maps:
                     rows.append(MEASURES[name].rows(source))
-        of_target = {**keys, "attack": keys["subject"], "target": target}
+        constants = {**dict(zip(SERIES_KEYS, series, strict=True)), "attack": series[3], "target": target}
         for name, rows in batches.items():
             if rows:
                 columns = {column: np.concatenate([one[column] for one in rows]) for column in rows[0]}
-                columns = MEASURES[name].together(columns)
-                found[name].append(_table(found[name][0].schema, columns, of_target))
+                found[name].append(_table(schemas[name], MEASURES[name].together(columns), constants))
     return {name: pa.concat_tables(tables) for name, tables in found.items()}
 
 
-def wanted_values(lake: Lake, database: LakeDatabase, keys: Mapping[str, str]) -> pa.Table:
-    """Rows of the view `wanted_values` for one series, which `database` shows."""
+def wanted_values(lake: Lake, database: LakeDatabase, series: Series) -> pa.Table:
+    """Rows of the view `wanted_values` for one series, the only one that `database` shows."""
     schema = database.schema("wanted_values")
     wanted = database.arrow("select distinct series, cell from wanted_places")
     if not wanted.num_rows:
         return schema.empty_table()
-    files, ids = MapFiles(lake, keys, ["relevance"]), image_ids(database, "relevance", keys)
+    files, ids = MapFiles(lake, series, ["relevance"]), MapLists(database).ok[series]
     gathered = [cells.ValuesOfCells(wanted["cell"].to_numpy()) for _ in range(cores())]
 
     def gather(into: cells.ValuesOfCells, target: Target) -> None:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from compute.cells import RelevanceOutOfRange
 from flows.errors import UserError
 from flows.lake import Lake
+from flows.paired_maps import MapLists, Series
 from flows.partial_rows import NUMERICS, rows_of_shard, wanted_values
 from sql import package
 from sql.catalog import LakeDatabase, Scope
@@ -31,11 +32,6 @@ MAPS_FILE = re.compile(
     r"relevance/dataset=([^/]+)/model=([^/]+)/method=([^/]+)/subject=([^/]+)/explains=([^/]+)/target=([^/]+)"
     r"/ids-(\d+)-\d+-rows-\d+\.parquet"
 )
-
-SERIES_KEYS = ("dataset", "model", "method", "subject", "explains")
-
-Series = tuple[str, str, str, str, str]
-"""Values of SERIES_KEYS."""
 
 Sources = Mapping[str, str]
 """Target, as in the folder's name, -> digest of all that a unit's rows of this target are made from."""
@@ -85,45 +81,52 @@ class Unit:
         lake.write_rows(self.path, rows, dict(self.sources))
 
 
-def make(units: Sequence[Unit], lake: Lake, database: LakeDatabase) -> None:
-    """Compute the outdated rows of units of the same maps, and write their files; narrows `database`."""
-    keys: dict[str, str] = dict(zip(SERIES_KEYS, units[0].series, strict=True))
-    database.narrow(scope_of(units))
-    if units[0].shard is None:
-        for unit in units:
-            for partial, files in unit.reads:
-                database.keep(partial, files)
-            database.hold("wanted_values", wanted_values(lake, database, keys))
-            unit.write(lake, database.arrow(f"select * from {unit.partial}"))
-    else:
-        wanted = {unit.partial: [_target(folder) for folder in unit.outdated] for unit in units}
-        try:
-            rows = rows_of_shard(lake, database, keys, units[0].shard, wanted)
-        except RelevanceOutOfRange as error:
-            maps = " ".join(units[0].series[2:])
-            raise UserError(
-                f"{lake.url}: maps of {maps}, shard {units[0].shard}: {error}; "
-                "`relevance-lake check` names these maps, delete their files and run the study again"
-            ) from None
-        for unit in units:
-            unit.write(lake, rows[unit.partial])
+def make_of_shard(
+    units: Sequence[Unit], lake: Lake, lists: MapLists, schemas: Mapping[str, pa.Schema]
+) -> None:
+    """Compute the outdated rows of units of one series in one shard, and write their files."""
+    series, shard = units[0].series, units[0].shard
+    assert shard is not None
+    wanted = {unit.partial: [_target(folder) for folder in unit.outdated] for unit in units}
+    try:
+        rows = rows_of_shard(lake, lists, series, shard, wanted, schemas)
+    except RelevanceOutOfRange as error:
+        raise UserError(
+            f"{lake.url}: maps of {' '.join(series[2:])}, shard {shard}: {error}; "
+            "`relevance-lake check` names these maps, delete their files and run the study again"
+        ) from None
+    for unit in units:
+        unit.write(lake, rows[unit.partial])
+
+
+def make_of_series(unit: Unit, lake: Lake, database: LakeDatabase) -> None:
+    """Compute the rows of a unit of a whole series, and write its file; narrows `database`."""
+    database.narrow(scope_of([unit]))
+    for partial, files in unit.reads:
+        database.keep(partial, files)
+    database.hold("wanted_values", wanted_values(lake, database, unit.series))
+    unit.write(lake, database.arrow(f"select * from {unit.partial}"))
 
 
 def scope_of(units: Sequence[Unit]) -> Scope:
-    """The part of the lake that the outdated rows of units of the same maps are computed from."""
-    dataset, model, method, subject, explains = units[0].series
+    """A part of the lake that holds all that the outdated rows of these units are computed from."""
+    datasets, models, methods, subjects, explains = (
+        tuple(sorted(set(names))) for names in zip(*(unit.series for unit in units), strict=True)
+    )
     compares = any(package.partials()[unit.partial].compares for unit in units)
     targets = {_target(folder) for unit in units for folder in unit.outdated if folder != ALL_TARGETS}
+    shards = {unit.shard for unit in units}
     return Scope(
-        dataset=dataset,
-        model=model,
-        attacks=(subject,),
-        methods=(method,),
-        subjects=("original", subject) if compares else (subject,),
-        explains=None if compares else (explains,),
+        dataset=datasets[0] if len(datasets) == 1 else None,
+        model=models[0] if len(models) == 1 else None,
+        attacks=subjects,
+        methods=methods,
+        subjects=("original", *subjects) if compares else subjects,
+        explains=None if compares else explains,
         targets=tuple(sorted(target for target in targets if target is not None)) or None,
-        last_image=units[0].last_image,
-        shard=units[0].shard,
+        # where a study ends amid a shard, the other shards end before
+        last_image=max((unit.last_image for unit in units if unit.last_image is not None), default=None),
+        shard=units[0].shard if len(shards) == 1 else None,
     )
 
 

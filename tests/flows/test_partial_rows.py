@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import polars as pl
 import pyarrow as pa
@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 from compute.cells import cell_edges, cell_of
 from flows.lake import Lake
+from flows.paired_maps import MapLists, Series, Target
 from flows.partial_rows import MEASURES, rows_of_shard, wanted_values
 from sql import package
 from sql.catalog import LakeDatabase, Scope, open_lake
@@ -36,11 +37,16 @@ def database(lake: Lake) -> Iterator[LakeDatabase]:
         yield opened
 
 
-def keys_of(lake: Lake, method: str, subject: str) -> dict[str, str]:
-    parts = lake.paths("relevance")[0].split("/")
-    dataset, model = (part.partition("=")[2] for part in parts[1:3])
-    explains = "label" if subject == "original" else "target"
-    return {"dataset": dataset, "model": model, "method": method, "subject": subject, "explains": explains}
+def series_of(lake: Lake, method: str, subject: str) -> Series:
+    dataset, model = (part.partition("=")[2] for part in lake.paths("relevance")[0].split("/")[1:3])
+    return dataset, model, method, subject, "label" if subject == "original" else "target"
+
+
+def counted(
+    lake: Lake, database: LakeDatabase, series: Series, shard: int, wanted: Mapping[str, Collection[Target]]
+) -> dict[str, pa.Table]:
+    schemas = {name: database.schema(name) for name in wanted}
+    return rows_of_shard(lake, MapLists(database), series, shard, wanted, schemas)
 
 
 def sorted_frame(rows: pa.Table) -> pl.DataFrame:
@@ -62,11 +68,11 @@ def test_rows_are_those_of_the_sql(
 ) -> None:
     subjects = ["lbfgs"] if package.partials()[name].compares else ["original", "lbfgs"]
     for subject in subjects:
-        keys = keys_of(lake, method, subject)
+        series = series_of(lake, method, subject)
         of = ("original", subject) if package.partials()[name].compares else (subject,)
         database.narrow(Scope(methods=(method,), subjects=of, shard=shard))
         targets = [None] if subject == "original" else [0, 1, 2]
-        found = rows_of_shard(lake, database, keys, shard, {name: targets})[name]
+        found = counted(lake, database, series, shard, {name: targets})[name]
         expected = database.arrow(f"select * from {name}")
         assert found.schema.equals(expected.schema) and found.num_rows > 0
         assert_frame_equal(sorted_frame(found), sorted_frame(expected), rel_tol=1e-11, abs_tol=1e-14)
@@ -74,9 +80,9 @@ def test_rows_are_those_of_the_sql(
 
 
 def test_only_wanted_targets_are_counted(lake: Lake, database: LakeDatabase) -> None:
-    keys = keys_of(lake, "lrp-0", "lbfgs")
+    series = series_of(lake, "lrp-0", "lbfgs")
     database.narrow(Scope(methods=("lrp-0",), shard=0))
-    found = rows_of_shard(lake, database, keys, 0, {"pair_ranks": [1], "value_counts": [0, 2]})
+    found = counted(lake, database, series, 0, {"pair_ranks": [1], "value_counts": [0, 2]})
     assert set(found["pair_ranks"]["target"].to_pylist()) == {1}
     assert set(found["value_counts"]["target"].to_pylist()) == {0, 2}
     database.narrow(None)
@@ -84,8 +90,8 @@ def test_only_wanted_targets_are_counted(lake: Lake, database: LakeDatabase) -> 
 
 def test_images_beyond_the_scope_are_left_out(lake: Lake, database: LakeDatabase) -> None:
     database.narrow(Scope(methods=("lrp-0",), shard=1, last_image=1020))
-    found = rows_of_shard(
-        lake, database, keys_of(lake, "lrp-0", "lbfgs"), 1, {"pair_ranks": [0], "value_counts": [0]}
+    found = counted(
+        lake, database, series_of(lake, "lrp-0", "lbfgs"), 1, {"pair_ranks": [0], "value_counts": [0]}
     )
     ids = found["pair_ranks"]["image_id"].to_pylist()
     assert ids and max(ids) <= 1020
@@ -96,10 +102,10 @@ def test_images_beyond_the_scope_are_left_out(lake: Lake, database: LakeDatabase
 
 def test_nothing_to_count_gives_no_rows(lake: Lake, database: LakeDatabase) -> None:
     database.narrow(Scope(methods=("lrp-0",), shard=7))
-    keys = keys_of(lake, "lrp-0", "lbfgs")
-    for name, rows in rows_of_shard(lake, database, keys, 7, {key: [0, 1] for key in MEASURES}).items():
+    series = series_of(lake, "lrp-0", "lbfgs")
+    for name, rows in counted(lake, database, series, 7, {key: [0, 1] for key in MEASURES}).items():
         assert rows.num_rows == 0 and rows.schema.equals(database.schema(name))
-    assert wanted_values(lake, database, keys).num_rows == 0
+    assert wanted_values(lake, database, series).num_rows == 0
     database.narrow(None)
 
 
@@ -107,7 +113,7 @@ def test_nothing_to_count_gives_no_rows(lake: Lake, database: LakeDatabase) -> N
 def test_wanted_values_are_those_of_the_sql(lake: Lake, database: LakeDatabase, method: str) -> None:
     for subject in ("original", "lbfgs"):
         database.narrow(Scope(methods=(method,), subjects=(subject,)))
-        found = wanted_values(lake, database, keys_of(lake, method, subject))
+        found = wanted_values(lake, database, series_of(lake, method, subject))
         expected = database.arrow("select * from wanted_values")
         assert found.schema.equals(expected.schema) and found.num_rows > 0
         order = ["cell", "value"]
