@@ -28,21 +28,25 @@ Columns = dict[str, Any]
 
 
 def value_counts(maps: Maps) -> Columns:
+    """Counts and sums over the cells of values."""
     return asdict(cells.sums_by_cell(maps.relevance))
 
 
 def shift_counts(pairs: Pairs) -> Columns:
+    """How often each rank shift occurs, class by class."""
     counts = asdict(comparison.shift_counts(pairs.top_ranks, pairs.adversarial.label, pairs.n))
     return {"n": np.full(len(counts["components"]), pairs.n), **counts}
 
 
 def overlap_counts(pairs: Pairs) -> Columns:
+    """How many components have each depth."""
     counts = comparison.depth_counts(pairs.originals.rank, pairs.adversarial.rank, pairs.of)
     [depth] = np.nonzero(counts)
     return {"n": np.full(len(depth), pairs.n), "depth": depth, "components": counts[depth]}
 
 
 def pair_ranks(pairs: Pairs) -> Columns:
+    """What each pair's ranks have in common."""
     ranks, originals, adversarial, of = pairs.top_ranks, pairs.originals, pairs.adversarial, pairs.of
     k_1, k_10 = (comparison.band_size(share, pairs.n) for share in (0.01, 0.1))
     return {
@@ -64,6 +68,7 @@ def pair_ranks(pairs: Pairs) -> Columns:
 
 
 def pair_values(pairs: Pairs) -> Columns:
+    """What each pair's values have in common."""
     maps = pairs.originals.relevance, pairs.adversarial.relevance, pairs.of
     return {
         "image_id": pairs.adversarial.image_id,
