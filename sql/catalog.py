@@ -30,6 +30,7 @@ from sql.schema import (
     empty_table,
     literal,
     quoted,
+    view_columns,
 )
 from sql.storage import Storage
 from sql.tables import ADVERSARIALS, ID_PATTERN, PARTITIONED, RELEVANCE, SHARD, TABLES, Table
@@ -289,10 +290,7 @@ class LakeDatabase:
 
     def schema(self, view: str) -> pyarrow.Schema:
         """Arrow schema of a view, without a look at the files that it reads."""
-        columns = self.connection.execute(
-            "select column_name, data_type from duckdb_columns() where table_name = ? order by column_index",
-            [view],
-        ).fetchall()
+        columns = view_columns(self.connection, view)
         nulls = ", ".join(f"null::{kind} as {quoted(name)}" for name, kind in columns)
         return self.arrow(f"select {nulls} limit 0").schema
 

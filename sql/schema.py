@@ -44,17 +44,22 @@ def data_dictionary() -> polars.DataFrame:
     connection = connect()
     create_contract(connection)
     for name, analysis in (package.partials() | analyses()).items():
-        for column, kind in connection.execute(
-            "select column_name, lower(data_type) from duckdb_columns() "
-            "where table_name = ? order by column_index",
-            [name],
-        ).fetchall():
+        for column, kind in view_columns(connection, name):
             unit, meaning = analysis.columns.get(column, ("", ""))
             if not meaning and column in from_tables:
                 unit, meaning = from_tables[column].unit, from_tables[column].meaning
             rows.append((name, column, kind, unit, meaning))
     connection.close()
     return polars.DataFrame(rows, schema=["table", "column", "type", "unit", "meaning"], orient="row")
+
+
+def view_columns(connection: duckdb.DuckDBPyConnection, view: str) -> list[tuple[str, str]]:
+    """Names and types (DuckDB's) of a view's columns, without a look at the files that it reads."""
+    return connection.execute(
+        "select column_name, lower(data_type) from duckdb_columns() "
+        "where table_name = ? order by column_index",
+        [view],
+    ).fetchall()
 
 
 def connect(
