@@ -12,8 +12,7 @@ import polars as pl
 from flows.lake import Lake
 from flows.paired_maps import MapLists
 from flows.parallel import cores, spread
-from flows.partials import Partials, Unit, make_of_series, make_of_shard, together
-from flows.partials import scope_of as scope_of_units
+from flows.partials import Partials, Unit, make_of_series, make_of_shard, scope_of_units, together
 from flows.plan import Plan
 from flows.progress import track
 from flows.study import Study

@@ -101,14 +101,14 @@ def make_of_shard(
 
 def make_of_series(unit: Unit, lake: Lake, database: LakeDatabase) -> None:
     """Compute the rows of a unit of a whole series, and write its file; narrows `database`."""
-    database.narrow(scope_of([unit]))
+    database.narrow(scope_of_units([unit]))
     for partial, files in unit.reads:
         database.keep(partial, files)
     database.hold("wanted_values", wanted_values(lake, database, unit.series))
     unit.write(lake, database.arrow(f"select * from {unit.partial}"))
 
 
-def scope_of(units: Sequence[Unit]) -> Scope:
+def scope_of_units(units: Sequence[Unit]) -> Scope:
     """A part of the lake that holds all that the outdated rows of these units are computed from."""
     datasets, models, methods, subjects, explains = (
         tuple(sorted(set(names))) for names in zip(*(unit.series for unit in units), strict=True)
