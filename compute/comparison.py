@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compute.ranking import band_size
+
 BLOCK = 32
 """Pairs at a time: their 3072 components as float64 are 0.8 MB, which stays near the processor."""
-
-
-def band_size(share: float, n: int) -> int:
-    """Number of components in the band of the `share` most relevant of n, half up, at least 1."""
-    return max(1, int(np.floor(n * share + 0.5)))
 
 
 def top_components(rank: np.ndarray, k: int) -> np.ndarray:
@@ -67,7 +64,7 @@ def shift_counts(adversarial_ranks: np.ndarray, label: np.ndarray, n: int) -> Sh
 
 def _place(rank: np.ndarray, n: int) -> np.ndarray:
     """Narrowest band: 0 the most relevant component, 1 the top 1 %, 2 beyond."""
-    return (rank >= 1).astype(np.int64) + (rank >= max(1, band_size(0.01, n)))
+    return (rank >= 1).astype(np.int64) + (rank >= band_size(0.01, n))
 
 
 def spearman(original_rank: np.ndarray, adversarial_rank: np.ndarray, of: np.ndarray) -> np.ndarray:

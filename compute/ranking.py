@@ -44,9 +44,14 @@ class Maps:
         return self.status == "ok"
 
 
+def band_size(share: float, n: int) -> int:
+    """Number of components in the band of the `share` most relevant of n, halves rounded up, at least one."""
+    return max(1, int(n * share + 0.5))
+
+
 def top_places(components: int) -> tuple[int, ...]:
-    """Number of components in the top 1 % and 10 %, halves rounded up, at least one."""
-    return tuple(max(1, int(components * share + 0.5)) for share in SHARES)
+    """Number of components in the top 1 % and 10 %."""
+    return tuple(band_size(share, components) for share in SHARES)
 
 
 def finish_maps(raw: np.ndarray) -> Maps:

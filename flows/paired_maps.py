@@ -11,7 +11,8 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from compute.comparison import band_size, top_components
+from compute.comparison import top_components
+from compute.ranking import band_size
 from flows.lake import Lake
 from sql.catalog import LakeDatabase
 from sql.tables import NULL_PARTITION, SHARD
@@ -112,12 +113,13 @@ class MapLists:
 
     def __init__(self, database: LakeDatabase) -> None:
         self.ok, self.originals, self.compared = (
-            _image_ids(database, view)
+            image_ids(database, view)
             for view in ("relevance", "comparable_originals", "comparable_adversarials")
         )
 
 
-def _image_ids(database: LakeDatabase, view: str) -> dict[Series, dict[Target, np.ndarray]]:
+def image_ids(database: LakeDatabase, view: str) -> dict[Series, dict[Target, np.ndarray]]:
+    """Of which images a view of maps has ok ones, int [m], by series and target."""
     keys = ", ".join(SERIES_KEYS)
     rows = database.arrow(
         f"select {keys}, target, list(image_id) from {view} where status = 'ok' group by {keys}, target"

@@ -14,8 +14,19 @@ import numpy as np
 import pyarrow as pa
 
 from compute import cells, comparison
+from compute.ranking import top_places
 from flows.lake import Lake
-from flows.paired_maps import SERIES_KEYS, MapFiles, MapLists, Maps, Originals, Pairs, Series, Target
+from flows.paired_maps import (
+    SERIES_KEYS,
+    MapFiles,
+    MapLists,
+    Maps,
+    Originals,
+    Pairs,
+    Series,
+    Target,
+    image_ids,
+)
 from flows.parallel import cores, spread
 from sql import package
 from sql.catalog import LakeDatabase
@@ -48,7 +59,7 @@ def overlap_counts(pairs: Pairs) -> Columns:
 def pair_ranks(pairs: Pairs) -> Columns:
     """What each pair's ranks have in common."""
     ranks, originals, adversarial, of = pairs.top_ranks, pairs.originals, pairs.adversarial, pairs.of
-    k_1, k_10 = (comparison.band_size(share, pairs.n) for share in (0.01, 0.1))
+    k_1, k_10 = top_places(pairs.n)
     return {
         "image_id": adversarial.image_id,
         "label": adversarial.label,
@@ -152,7 +163,7 @@ def wanted_values(lake: Lake, database: LakeDatabase, series: Series) -> pa.Tabl
     wanted = database.arrow("select distinct series, cell from wanted_places")
     if not wanted.num_rows:
         return schema.empty_table()
-    files, ids = MapFiles(lake, series, ["relevance"]), MapLists(database).ok[series]
+    files, ids = MapFiles(lake, series, ["relevance"]), image_ids(database, "relevance")[series]
     gathered = [cells.ValuesOfCells(wanted["cell"].to_numpy()) for _ in range(cores())]
 
     def gather(into: cells.ValuesOfCells, target: Target) -> None:

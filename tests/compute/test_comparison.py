@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from compute import comparison
-from compute.ranking import finish_maps
+from compute.ranking import band_size, finish_maps
 
 VALUES = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0]), st.floats(-1, 1, width=32)).map(np.float32)
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -108,5 +108,5 @@ def test_sign_agreement(drawn: Drawn) -> None:
 
 
 def test_band_sizes_are_half_up_and_at_least_one() -> None:
-    assert [comparison.band_size(0.01, n) for n in (1, 49, 150, 3072)] == [1, 1, 2, 31]
-    assert comparison.band_size(0.1, 3072) == 307
+    assert [band_size(0.01, n) for n in (1, 49, 150, 3072)] == [1, 1, 2, 31]
+    assert band_size(0.1, 3072) == 307
