@@ -1,6 +1,6 @@
 -- Between which classes do the most relevant components stay the same, and between which do they change?
 --
--- Inputs: relevance, adversarials (through pair_measures: successful pairs of which both maps are ok)
+-- Inputs: relevance, adversarials (through pair_ranks: successful pairs of which both maps are ok)
 -- Grain: one row per dataset, model, method, attack, label, target (class pair) and band pair
 -- Paper: Table 5, class by class
 -- Columns:

@@ -1,6 +1,6 @@
 -- Do the most relevant components of the original stay among the most relevant of its adversarial example?
 --
--- Inputs: relevance, adversarials (through pair_measures: successful pairs of which both maps are ok)
+-- Inputs: relevance, adversarials (through pair_ranks: successful pairs of which both maps are ok)
 -- Grain: one row per dataset, model, method, attack and band pair
 -- Paper: Table 5
 -- Columns:

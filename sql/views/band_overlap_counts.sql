@@ -15,6 +15,12 @@ counted as (
         target,
         n,
         count(*) as pairs,
+        count(*) filter (where same_top) as same,
+        sum(top_in_1)::bigint as top_in_1,
+        sum(top_in_10)::bigint as top_in_10,
+        sum(shared_1_1)::bigint as shared_1_1,
+        sum(shared_1_10)::bigint as shared_1_10,
+        sum(shared_10_10)::bigint as shared_10_10,
         count(*) filter (
             where greatest(original_ties_at_31, adversarial_ties_at_31) > 0.1 * band_size(0.01, n)
         ) as tied_1_1,
@@ -25,40 +31,7 @@ counted as (
         count(*) filter (
             where greatest(original_ties_at_307, adversarial_ties_at_307) > 0.1 * band_size(0.1, n)
         ) as tied_10_10
-    from compared_pairs
-    group by all
-),
-
-by_place as (
-    select
-        dataset,
-        model,
-        method,
-        attack,
-        label,
-        target,
-        original_place,
-        adversarial_place,
-        sum(components) as components
-    from shift_counts
-    group by all
-),
-
-shared as (
-    select
-        by_place.dataset,
-        by_place.model,
-        by_place.method,
-        by_place.attack,
-        by_place.label,
-        by_place.target,
-        bands.position,
-        sum(by_place.components)::bigint as shared,
-        sum(by_place.components) filter (
-            where by_place.original_place = 0 and by_place.adversarial_place = 0
-        )::bigint as same
-    from by_place
-    inner join band_places as bands using (original_place, adversarial_place)
+    from pair_ranks
     group by all
 )
 
@@ -76,8 +49,14 @@ select
     band_size(bands.original_share, counted.n) as original_k,
     band_size(bands.adversarial_share, counted.n) as adversarial_k,
     counted.pairs,
-    coalesce(shared.shared, 0) as shared,
-    coalesce(shared.same, 0) as same,
+    case bands.position
+        when 1 then counted.top_in_1
+        when 2 then counted.top_in_10
+        when 3 then counted.shared_1_1
+        when 4 then counted.shared_1_10
+        when 5 then counted.shared_10_10
+    end as shared,
+    counted.same,
     case bands.position
         when 3 then counted.tied_1_1
         when 4 then counted.tied_1_10
@@ -85,4 +64,3 @@ select
     end as tied_pairs
 from counted
 cross join band_pairs as bands
-left join shared using (dataset, model, method, attack, label, target, position)
