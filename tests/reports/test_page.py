@@ -70,9 +70,7 @@ def test_every_figure_names_and_shows_its_query(read):
 
 def test_query_texts_bring_the_views_they_read():
     text = sql_texts()["topk_overlap"]
-    assert (
-        text.index("-- view map_pairs") < text.index("-- view shift_counts") < text.index("-- topk_overlap")
-    )
+    assert text.index("-- view map_pairs") < text.index("-- view pair_ranks") < text.index("-- topk_overlap")
 
 
 def test_quantiles_equal_the_result_and_stand_beside_the_printed(read, frames):
