@@ -14,9 +14,10 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.parts import Section
 from reports.published import PublishedFigures, published_figures
 from reports.results import ReportError, StudyFacts, check_results, load_results
-from reports.sections import Section, sections
+from reports.sections import sections
 from reports.tables import settings_table
 
 __all__ = ["ReportError", "StudyFacts", "load_results", "render_page", "write_report"]
