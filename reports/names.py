@@ -90,13 +90,20 @@ def method_order(methods: Iterable[str]) -> list[str]:
     return sorted(set(methods), key=_method_key)
 
 
+def epsilon(method: str) -> float | None:
+    """Stabiliser of LRP-epsilon, 0 for LRP-0, None for any other method."""
+    base = base_method(method)
+    if base == "lrp-0":
+        return 0.0
+    match = _EPSILON_RULE.fullmatch(base)
+    return float(match[1]) if match else None
+
+
 def _method_key(method: str) -> tuple[int, int, float, str]:
     base = base_method(method)
     group = list(CONVENTIONS).index(convention(method))
-    if base == "lrp-0":
-        return group, 0, 0.0, base
-    if match := _EPSILON_RULE.fullmatch(base):
-        return group, 1, float(match[1]), base
+    if (stabiliser := epsilon(method)) is not None:
+        return group, 0, stabiliser, base
     if match := _ALPHA_BETA_RULE.fullmatch(base):
         return group, 2, float(match[1]), base
     places = [place for place, pattern in enumerate(_OTHERS) if re.fullmatch(pattern, base)]

@@ -12,7 +12,7 @@ from reports import tables
 from reports.names import CONVENTIONS, ORIGINAL
 from reports.published import PublishedFigures
 from reports.results import StudyFacts
-from reports.tables import Table
+from reports.table import Table
 
 if TYPE_CHECKING:
     import altair as alt
@@ -22,11 +22,12 @@ Results = Mapping[str, pl.DataFrame]
 
 @dataclass(frozen=True)
 class Panel:
-    """What one figure shows for one convention (or for all methods): a chart or a table."""
+    """What one figure shows for one convention (or for all methods): a chart, a table or a text as it is."""
 
     convention: str = ""
     chart: alt.TopLevelMixin | None = None
     table: Table | None = None
+    text: str = ""
 
     @property
     def title(self) -> str:
@@ -36,7 +37,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Figure:
-    """A chart or a table, the sentence that says what it shows, and the analysis it is drawn from.
+    """A chart or a table, the sentence that says what it shows, and the analysis it is drawn from, if any.
 
     A figure without panels has nothing to show; its sentence says why.
     """

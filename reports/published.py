@@ -71,6 +71,19 @@ class PublishedFigures:
         statistic, subject, level = ATTACK_FIGURES.get(column, (column, "adversarial", None))
         return self._figures.get((statistic, None, subject, None, None, level))
 
+    def probabilities(self) -> pl.DataFrame:
+        """All printed quantiles of the target's probability: level, value."""
+        found = [
+            (key[-1], value)
+            for key, value in self._figures.items()
+            if key[0] == "target_probability_quantile" and key[-1] is not None
+        ]
+        return pl.DataFrame(sorted(found), schema={"level": pl.Float64, "value": pl.Float64}, orient="row")
+
+    def near_zero(self, subject: str, column: str) -> float | None:
+        """A column of relevance_near_zero, over all methods; subject is `original` or `adversarial`."""
+        return self._figures.get((column, None, subject, None, None, None))
+
     def quantile(self, method: str, subject: str, level: float) -> float | None:
         """Quantile of relevance (Tables 3 and 4); subject is `original` or `adversarial`."""
         return self._of(method, "relevance_quantile", subject=subject, level=level)

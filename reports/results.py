@@ -29,6 +29,24 @@ COLUMNS = {
         "method attack original_band adversarial_band original_k adversarial_k pairs overlap "
         "chance identical tied_pairs"
     ),
+    "target_probability_quantiles": "attack successes level value",
+    "low_probability_examples": "attack threshold_of threshold label target successes examples share",
+    "runner_up_classes": (
+        "attack successes second_is_label third_is_label mean_second_share median_second_share "
+        "mean_third_share median_third_share"
+    ),
+    "relevance_near_zero": (
+        "subject explains methods share_zero share_near_zero positive_near_zero negative_near_zero"
+    ),
+    "relevance_tails": "method subject explains sign values level value",
+    "relevance_quantile_change": "method subject explains level value original_value change",
+    "map_diagnostics": (
+        "method subject explains maps non_finite_maps zero_maps negative_starts sum_share accounted_maps "
+        "bias_share stabiliser_share empty_share largest_gap"
+    ),
+    "overlap_curve": "method attack pairs k overlap chance",
+    "overlap_by_class": "method attack label target original_band adversarial_band pairs overlap chance",
+    "map_correlation": "method attack measure pairs mean std level value",
     "rank_shift": "method attack original_band adversarial_band bin_low bin_high components share",
     "rank_shift_quantiles": (
         "method attack original_band adversarial_band components level abs_shift mean_shift share_unmoved"
@@ -43,6 +61,10 @@ COLUMNS = {
     ),
 }
 """Every analysis that the page shows, with the columns it reads."""
+
+
+CURVE_POINTS = 64
+"""Values of k at which the overlap curve is drawn, even on a logarithmic axis; fewer where they meet."""
 
 
 class ReportError(ValueError):
@@ -110,8 +132,19 @@ def check_results(
         if missing := [column for column in columns.split() if column not in frame.columns]:
             text = f"the result of {analysis} has no column {', '.join(missing)}"
             raise ReportError(_remedy(text, study_name, lake_url))
-        checked[analysis] = _plain_numbers(frame)
+        checked[analysis] = _drawn(analysis, _plain_numbers(frame))
     return checked
+
+
+def _drawn(analysis: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows that the page draws, where it does not draw all: every k, and every band of a class pair."""
+    if analysis == "overlap_curve" and not frame.is_empty():
+        largest = int(frame["k"].cast(pl.Int64).max() or 1)  # pyright: ignore[reportArgumentType]
+        steps = {round(largest ** (i / (CURVE_POINTS - 1))) for i in range(CURVE_POINTS)}
+        return frame.filter(pl.col("k").is_in(sorted(steps)))
+    if analysis == "overlap_by_class":
+        return frame.filter((pl.col("original_band") == "10 %") & (pl.col("adversarial_band") == "10 %"))
+    return frame
 
 
 def _plain_numbers(frame: pl.DataFrame) -> pl.DataFrame:

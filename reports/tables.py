@@ -1,9 +1,8 @@
-"""Tables of the page: each cell keeps the exact value of the result beside the text that is shown."""
+"""Tables of the page: of the summary, the attacks, quantiles, moments, overlap and rank shift."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -11,59 +10,9 @@ from reports import names
 from reports.names import BAND_PAIRS, ORIGINAL, count, decimal, method_name, method_order, percent, signed
 from reports.published import PublishedFigures
 from reports.results import StudyFacts
+from reports.table import Cell, Row, Table, difference, number
 
 THIS, PRINTED, DIFFERENCE = "this study", "printed", "difference"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell: the text, the exact value behind it (None for plain text), a remark, a CSS class."""
-
-    text: str
-    value: float | None = None
-    remark: str = ""
-    css: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row; `heads` name it: `(text, span)` spans rows, a span of 0 continues the one above."""
-
-    heads: tuple[tuple[str, int], ...]
-    cells: tuple[Cell, ...]
-    css: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Column headings, of which the first stand over the row heads, and the rows."""
-
-    columns: tuple[str, ...]
-    rows: list[Row] = field(default_factory=list)
-
-    @property
-    def heads(self) -> int:
-        """How many columns name the row."""
-        return len(self.rows[0].heads) if self.rows else 1
-
-    def is_text(self, column: int) -> bool:
-        """Whether a column holds words, which start at its left edge."""
-        cells = self.rows[0].cells if self.rows else ()
-        return 0 <= column - self.heads < len(cells) and cells[column - self.heads].css == "text"
-
-
-def number(value: float | None, form: Callable[[float | None], str], remark: str = "", css: str = "") -> Cell:
-    """A number as `form` writes it."""
-    return Cell(form(value), value, remark, css)
-
-
-def difference(value: float | None, printed: float | None, form: Callable[[float | None], str]) -> Cell:
-    """This study's figure less the printed one; the CSS class grows with its size."""
-    if value is None or printed is None:
-        return Cell("")
-    gap = value - printed
-    size = sum(abs(gap) > limit for limit in (0.005, 0.02, 0.05))
-    return Cell(form(gap), gap, css=f"gap{size}" if size else "")
 
 
 def summary_table(overlap: pl.DataFrame) -> Table:

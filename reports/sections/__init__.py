@@ -8,7 +8,17 @@ from reports import sentences, tables
 from reports.parts import Figure, Group, Panel, Results, Section, Source
 from reports.published import PublishedFigures
 from reports.results import StudyFacts
-from reports.sections import attacks, distributions, maps, ranking
+from reports.sections import (
+    agreement,
+    attacks,
+    confidence,
+    diagnostics,
+    distributions,
+    maps,
+    ranking,
+    reading,
+    spread,
+)
 
 __all__ = ["sections"]
 
@@ -17,18 +27,22 @@ def sections(results: Results, facts: StudyFacts, published: PublishedFigures) -
     """All sections in the order of the page."""
     results = dict(results) | {"attack_overview": facts.in_order(results["attack_overview"])}
     ids = results["attack_overview"]["attack"].to_list()
-    build: tuple[tuple[str, str, Callable[[Source], list[Figure]]], ...] = (
-        ("attacks", "Attacks", attacks.figures),
-        ("maps", "Relevance maps", maps.figures),
-        ("distributions", "Distributions of relevance", distributions.figures),
-        ("ranking", "Ranking", ranking.figures),
+    build: tuple[tuple[str, str, tuple[Callable[[Source], list[Figure]], ...]], ...] = (
+        ("attacks", "Attacks", (attacks.figures, confidence.figures)),
+        ("maps", "Relevance maps", (maps.figures,)),
+        ("distributions", "Distributions of relevance", (distributions.figures, spread.figures)),
+        ("ranking", "Ranking", (ranking.figures, agreement.figures)),
     )
     made = [_in_short(results, facts), _study(results, facts)]
-    for name, title, figures in build:
+    for name, title, parts in build:
         groups = [
             Group(
                 f"Attack {attack}" if len(ids) > 1 else "",
-                figures(Source(results, facts, published, attack, f"-{i}")),
+                [
+                    one
+                    for figures in parts
+                    for one in figures(Source(results, facts, published, attack, f"-{i}"))
+                ],
             )
             for i, attack in enumerate(ids)
         ]
@@ -43,7 +57,7 @@ def sections(results: Results, facts: StudyFacts, published: PublishedFigures) -
             )
             groups.insert(0, Group("", [everything]))
         made.append(Section(name, title, intro, groups))
-    return made
+    return [*made, Section("reading", "How to read this", (), [Group("", reading.figures(results, facts))])]
 
 
 def _in_short(results: Results, facts: StudyFacts) -> Section:
@@ -81,4 +95,6 @@ def _study(results: Results, facts: StudyFacts) -> Section:
         [Panel(table=tables.overview_table(overview))],
     )
     paragraphs = [sentences.conventions(moments["method"].to_list())] if not moments.is_empty() else []
-    return Section("study", "Study", paragraphs, [Group("", [scope])])
+    return Section(
+        "study", "Study", paragraphs, [Group("", [scope, diagnostics.figure(results["map_diagnostics"])])]
+    )

@@ -36,7 +36,7 @@ def test_all_charts_are_drawn(chromium, page, tmp_path):
     drawn = dom(chromium, path, tmp_path)
     assert 'data-ready="true"' in drawn
     places = len(re.findall(r'data-chart="', drawn))
-    assert places == 10
+    assert places == 24
     assert len(re.findall(r'<svg[^>]*class="marks"', drawn)) == places
     assert 'aria-pressed="true"' in drawn and re.search(r'class="panel hidden"', drawn)
 

@@ -1,0 +1,132 @@
+"""How sure is the network of the target, which class comes next, and how far had the image to change?"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reports.names import count, decimal, percent, plural
+from reports.parts import Figure, Panel, Source
+from reports.results import StudyFacts
+from reports.table import Row, Table, number
+
+
+def figures(source: Source) -> list[Figure]:
+    """Figures of one attack."""
+    return [_probability(source), _low_probability(source), _runner_up(source), _change(source)]
+
+
+def _probability(source: Source) -> Figure:
+    from reports.charts.confidence import target_probability
+
+    quantiles = source.of_attack("target_probability_quantiles")
+    printed = source.published.probabilities()
+    panels = [] if quantiles.is_empty() else [Panel(chart=target_probability(quantiles, printed))]
+    title, said = "Probability of the target", "No pair succeeded: no target has a probability to show."
+    values = dict(quantiles.select("level", "value").iter_rows())
+    if 0.5 in values and 0.01 in values:
+        said = (
+            f"For half of {plural(quantiles['successes'][0], 'success', 'successes')} the target's "
+            "probability "
+            f"is at most {decimal(values[0.5], 3)}, for one in a hundred at most {decimal(values[0.01], 3)}."
+        )
+        low = dict(printed.iter_rows()).get(0.01)
+        if low is not None:
+            said += f" In the paper one in a hundred is at most {decimal(low, 3)}."
+    return Figure(f"probability{source.end}", title, "target_probability_quantiles", said, panels)
+
+
+def _low_probability(source: Source) -> Figure:
+    from reports.charts.matrix import class_matrices
+
+    rows = source.of_attack("low_probability_examples")
+    thresholds = {row["threshold_of"]: row["threshold"] for row in rows.iter_rows(named=True)}
+    whose = {
+        name: f"below {decimal(thresholds[name], 4)}, quantile 0.005 of {whom}"
+        for name, whom in (("paper", "the paper"), ("study", "this study"))
+        if name in thresholds
+    }
+    panels: list[Panel] = []
+    said = "No pair succeeded: no example has a low probability."
+    if whose:
+        known = rows.filter(pl.col("threshold_of").is_in(list(whose))).with_columns(
+            pl.col("threshold_of").replace(whose).alias("threshold"), pl.col("successes").alias("pairs")
+        )
+        order = list(whose.values())
+        chart = class_matrices(
+            known,
+            source.facts,
+            "share",
+            "share of the pairs",
+            ".0%",
+            domain=(0, 1),
+            facet="threshold",
+            order=order,
+        )
+        panels, said = [Panel(chart=chart)], _least_sure(known, source.facts, order)
+    title = "Examples of low probability by class pair"
+    return Figure(f"low-probability{source.end}", title, "low_probability_examples", said, panels)
+
+
+def _least_sure(rows: pl.DataFrame, facts: StudyFacts, order: list[str]) -> str:
+    said = []
+    for threshold in order:
+        part = rows.filter(pl.col("threshold") == threshold)
+        low, total = int(part["examples"].sum()), int(part["pairs"].sum())
+        text = (
+            f"{count(low)} of {plural(total, 'success', 'successes')} have a target's probability {threshold}"
+        )
+        most = part.sort("examples", "label", "target", descending=[True, False, False]).row(0, named=True)
+        if low:
+            pair = f"{facts.class_name(most['label'])} to {facts.class_name(most['target'])}"
+            text += f", most of them {pair} ({count(most['examples'])} of {count(most['pairs'])})"
+        said.append(text + ".")
+    return " ".join(said) + " Rows are labels, columns targets."
+
+
+def _runner_up(source: Source) -> Figure:
+    rows = source.of_attack("runner_up_classes")
+    panels: list[Panel] = []
+    said = "No pair succeeded: no class comes second."
+    if not rows.is_empty():
+        row = rows.row(0, named=True)
+        said = (
+            f"After the target, the image's own class comes second in {percent(row['second_is_label'])} of "
+            "the "
+            f"successes. Of the probability that the target leaves, the second class holds "
+            f"{percent(row['median_second_share'])} in the median."
+        )
+        table = Table(("", "second class", "third class"))
+        for title, column in (
+            ("is the image's label", "{}_is_label"),
+            ("part of what the target leaves, mean", "mean_{}_share"),
+            ("part of what the target leaves, median", "median_{}_share"),
+        ):
+            cells = tuple(
+                number(row[column.format(place)], lambda v: percent(v, 2)) for place in ("second", "third")
+            )
+            table.rows.append(Row(((title, 1),), cells))
+        panels = [Panel(table=table)]
+    return Figure(f"runner-up{source.end}", "The classes after the target", "runner_up_classes", said, panels)
+
+
+def _change(source: Source) -> Figure:
+    from reports.charts.matrix import class_matrices
+
+    title, name = "How far images had to change, by class pair", f"change{source.end}"
+    rows = source.of_attack("attack_summary").drop_nulls("median_l2").filter(pl.col("successes") > 0)
+    if rows.is_empty():
+        return Figure(name, title, "attack_summary", "No pair succeeded: no image was changed.")
+    facts, rows = source.facts, rows.sort("median_l2", "label", "target")
+    ends = [rows.row(0, named=True), rows.row(-1, named=True)]
+    near, far = (
+        f"{facts.class_name(row['label'])} to {facts.class_name(row['target'])} "
+        f"({decimal(row['median_l2'], 3)})"
+        for row in ends
+    )
+    said = (
+        f"Median L2 of the change over the successes of a class pair: smallest from {near}, largest from "
+        f"{far}. "
+        "Pixels are counted from 0 to 1."
+    )
+    chart = class_matrices(rows, facts, "median_l2", "median L2 of the change", ".2f")
+    return Figure(name, title, "attack_summary", said, [Panel(chart=chart)])

@@ -1,0 +1,168 @@
+"""Figures that show a result as it is: their numbers are those of the result, their sentences follow it."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from reports.charts.agreement import example_ranks
+from reports.names import epsilon, method_name
+from reports.page import render_page
+from reports.published import published_figures
+from reports.results import CURVE_POINTS, StudyFacts
+from tests.reports.page_reader import PageReader
+from tests.reports.small_study import make_study, results
+
+
+@pytest.fixture(scope="module")
+def read(page):
+    return PageReader(page)
+
+
+def drawn(read, name):
+    """Rows of a chart's data, all of its data sets together."""
+    return [row for rows in read.specs[name]["datasets"].values() for row in rows]
+
+
+def numbers(figure):
+    return [[value for _, value in row if value is not None] for row in figure.rows]
+
+
+def published(frame):
+    return frame.filter(pl.col("method").str.starts_with("published-"))
+
+
+def test_curve_is_the_result_at_some_k(read, frames):
+    curve = published(frames["overlap_curve"])
+    rows = curve.select("method", "k", "overlap", "chance").rows()
+    expected = {(method_name(m), k): (o, c) for m, k, o, c in rows}
+    shown = {(row["method"], row["k"]): (row["overlap"], row["chance"]) for row in drawn(read, "curve-0-0")}
+    assert shown.items() <= expected.items()
+    ks = {k for _, k in shown}
+    assert {1, 2, 3, curve["k"].max()} <= ks and 20 < len(ks) <= CURVE_POINTS
+    assert {method for method, _ in shown} == {method for method, _ in expected}
+
+
+def test_overlap_by_class_is_the_result_of_the_top_tenth(read, frames, facts):
+    rows = published(frames["overlap_by_class"]).filter(original_band="10 %", adversarial_band="10 %")
+    expected = {
+        (method_name(r["method"]), facts.class_name(r["label"]), facts.class_name(r["target"])): r["overlap"]
+        for r in rows.iter_rows(named=True)
+    }
+    cells = drawn(read, "overlap-by-class-0-0")
+    shown = {(r["method"], r["label_name"], r["target_name"]): r["overlap"] for r in cells}
+    assert shown == expected
+    means = rows.group_by("label", "target").agg(pl.len())
+    assert means.height > 1 and "maps agree least from" in read.figures["overlap-by-class-0"].text
+
+
+def test_correlation_is_the_result(read, frames):
+    rows = published(frames["map_correlation"])
+    spearman = rows.filter(measure="spearman").select("method", "level", "value")
+    expected = {(method_name(m), level): v for m, level, v in spearman.rows()}
+    found = [row for row in drawn(read, "correlation-0-0") if row["measure"].startswith("Spearman")]
+    assert {row["method"] for row in found} == {method for method, _ in expected}
+    for row in found:
+        for column, level in (("q05", 0.05), ("q25", 0.25), ("q50", 0.5), ("q75", 0.75), ("q95", 0.95)):
+            assert row[column] == expected[row["method"], level]
+
+
+def test_probability_stands_beside_the_printed(read, frames):
+    shown = {(row["figure"], row["level"]): row["value"] for row in drawn(read, "probability-0-0")}
+    mine = dict(frames["target_probability_quantiles"].select("level", "value").rows())
+    assert {level: value for (what, level), value in shown.items() if what == "this study"} == mine
+    printed = {level: value for (what, level), value in shown.items() if what == "printed"}
+    assert printed == {0.001: 0.2662, 0.005: 0.5482, 0.01: 0.9337}
+    assert f"at most {mine[0.5]:.3f}" in read.figures["probability-0"].text
+
+
+def test_low_probability_counts_are_the_result(read, frames):
+    rows = frames["low_probability_examples"]
+    shown = drawn(read, "low-probability-0-0")
+    assert sorted(row["share"] for row in shown) == sorted(rows["share"].to_list())
+    mine = rows.filter(threshold_of="study")
+    text = read.figures["low-probability-0"].text
+    assert f"{mine['examples'].sum()} of {mine['successes'].sum()} successes have" in text
+
+
+def test_change_is_the_median_of_each_class_pair(read, frames, facts):
+    rows = frames["attack_summary"].filter(pl.col("successes") > 0)
+    expected = {
+        (facts.class_name(r["label"]), facts.class_name(r["target"])): pytest.approx(r["median_l2"])
+        for r in rows.iter_rows(named=True)
+    }
+    assert {
+        (r["label_name"], r["target_name"]): r["median_l2"] for r in drawn(read, "change-0-0")
+    } == expected
+
+
+def test_runner_up_tails_zero_and_diagnostics_are_the_results(read, frames):
+    row = frames["runner_up_classes"].row(0, named=True)
+    assert numbers(read.figures["runner-up-0"])[1:] == [
+        [row["second_is_label"], row["third_is_label"]],
+        [row["mean_second_share"], row["mean_third_share"]],
+        [row["median_second_share"], row["median_third_share"]],
+    ]
+    for method in frames["relevance_tails"]["method"].unique():
+        tails = frames["relevance_tails"].filter(subject="lbfgs", method=method).sort("sign", "level")
+        values = {(sign, level): v for sign, level, v in tails.select("sign", "level", "value").rows()}
+        keys = (("negative", 0.01), ("negative", 0.5), ("positive", 0.5), ("positive", 0.99))
+        assert [values[key] for key in keys if key in values] in numbers(read.figures["tails-0"])
+    zero = frames["relevance_near_zero"].filter(subject="lbfgs").row(0, named=True)
+    columns = ("methods", "share_zero", "share_near_zero", "positive_near_zero", "negative_near_zero")
+    assert [zero[c] for c in columns] in numbers(read.figures["near-zero-0"])
+    assert published_figures().near_zero("adversarial", "share_zero") == 0.0036
+    assert "printed: 0.36" in read.figures["near-zero-0"].text
+    first = frames["map_diagnostics"].filter(method="lrp-0", subject="lbfgs").row(0, named=True)
+    values = [first[c] for c in ("maps", "non_finite_maps", "zero_maps", "negative_starts", "sum_share")]
+    assert any(row[:5] == values for row in numbers(read.figures["diagnostics"]))
+
+
+def test_spread_follows_epsilon_and_quantiles_stand_against_each_other(read, frames):
+    moments = published(frames["relevance_moments"])
+    expected = {
+        (f"{at:g}", r["subject"] == "original"): r["std"]
+        for r in moments.iter_rows(named=True)
+        if (at := epsilon(r["method"])) is not None
+    }
+    assert {
+        (r["at"], r["map of"] == "original"): r["std"] for r in drawn(read, "std-by-epsilon-0-0")
+    } == expected
+    assert {at for at, _ in expected} == {"0", "0.01", "1"}
+    change = published(frames["relevance_quantile_change"])
+    shown = drawn(read, "quantile-quantile-0-0")
+    points = {(r["method"], r["level"]): (r["original_value"], r["value"]) for r in shown}
+    assert points == {
+        (method_name(m), level): (o, v)
+        for m, level, o, v in change.select("method", "level", "original_value", "value").rows()
+    }
+
+
+def test_example_follows_the_best_components():
+    rng = np.random.default_rng(4)
+    original, adversarial = rng.permutation(48).astype(float), rng.permutation(48).astype(float)
+    ranks = example_ranks(original, adversarial, width=4, channels=3, top=5)
+    for row in ranks.iter_rows(named=True):
+        [component] = np.flatnonzero(original == 48 - row["original"])
+        assert adversarial[component] == 48 - row["adversarial"]
+        y, x, channel = np.unravel_index(component, (4, 4, 3))
+        assert row["component"] == f"row {y}, column {x}, {('red', 'green', 'blue')[channel]}"
+    assert ranks["original"].to_list() == [1, 2, 3, 4, 5]
+
+
+def test_study_can_be_cited(frames, facts):
+    page = PageReader(render_page(frames, StudyFacts("a_b", "./lake", "100% {odd} _title_"), queries={}))
+    cite = page.figures["cite"].text
+    assert "doi     = {10.1007/s11063-023-11166-8}" in cite
+    assert "@misc{a-b," in cite and r"title = {100\% odd \_title\_}" in cite
+    assert cite.count("{") == cite.count("}")
+
+
+def test_without_success_every_figure_says_what_is_missing(facts):
+    study = make_study(images=2, methods=("lrp-0",), published=False)
+    study.success[:] = False
+    page = PageReader(render_page(results(study), facts, queries={}))
+    for name in ("probability-0", "low-probability-0", "runner-up-0", "change-0"):
+        assert "No pair succeeded" in page.figures[name].text, name
+    for name in ("curve-0", "overlap-by-class-0", "correlation-0"):
+        assert "No pair has two maps to compare." in page.figures[name].text, name
+    assert "std-by-epsilon-0" not in page.figures and "rank-shift-example" not in page.figures
