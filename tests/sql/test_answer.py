@@ -102,7 +102,16 @@ def test_the_share_that_is_done_grows(lake: LakeDatabase) -> None:
     assert len(known) > 1 and known == sorted(known) and 0 <= known[0] < known[-1] <= 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal: a shell ignores it for what runs in its background, tests included."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("sql", [LONG.format(10_000_000), LONG_STREAM], ids=["before the first row", "amid"])
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_the_query_and_the_lake_answers_on(lake: LakeDatabase, sql: str) -> None:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()
