@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-
-ENLARGE = 3
-"""Each pixel becomes this many squared, so that no viewer blurs a small image."""
 
 DIVERGING = (
     "#053061", "#2166ac", "#4393c3", "#92c5de", "#d1e5f0", "#f7f7f7",
@@ -19,15 +17,17 @@ DIVERGING = (
 )  # fmt: skip
 """ColorBrewer RdBu, reversed: blue against, white none, red for; safe for colour-blind readers."""
 
-_STEPS = 254
-"""Colours of the map's palette, even, so that one of the 255 entries is exactly the centre."""
+_STEPS = 62
+"""Steps from end to end of the map's palette, even, so that one of its 63 colours is exactly the centre.
+
+Finer ones could hardly be told apart, and would make the file of a small map half as large again.
+"""
 
 
 def png_uri(image: Image.Image) -> str:
-    """A PNG, enlarged without smoothing, as `data:image/png;base64,...`."""
-    enlarged = image.resize((image.width * ENLARGE, image.height * ENLARGE), Image.Resampling.NEAREST)
+    """A PNG, pixel for pixel, as `data:image/png;base64,...`; charts enlarge it without smoothing."""
     buffer = io.BytesIO()
-    enlarged.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -45,6 +45,12 @@ def photo_uri(pixels: NDArray[np.float64]) -> str:
 def unflatten(values: Sequence[float], height: int, width: int, channels: int) -> NDArray[np.float64]:
     """A row's flat vector as (height, width, channels), float64."""
     return np.asarray(values, np.float64).reshape(height, width, channels)
+
+
+def pair_pixels(row: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Original and adversarial example of a row of pair_gallery, values in [0, 1]."""
+    shape = row["height"], row["width"], row["channels"]
+    return unflatten(row["original_pixels"], *shape) / 255.0, unflatten(row["adversarial_pixels"], *shape)
 
 
 def amplification(differences: Sequence[NDArray[np.float64]]) -> int:

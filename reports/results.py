@@ -52,11 +52,11 @@ COLUMNS = {
         "method attack original_band adversarial_band components level abs_shift mean_shift share_unmoved"
     ),
     "pair_gallery": (
-        "attack image_id label target original_pixels adversarial_pixels target_probability l2 "
+        "attack place image_id label target original_pixels adversarial_pixels target_probability l2 "
         "linf height width channels"
     ),
     "map_gallery": (
-        "attack image_id label target method subject explained_class start status height width "
+        "attack place image_id label target method subject explained_class start status height width "
         "channels relevance"
     ),
 }

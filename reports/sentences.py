@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from reports.names import CONVENTIONS, convention, count, decimal, method_name, percent, plural
+from reports.names import CONVENTIONS, ORIGINAL, convention, count, decimal, method_name, percent, plural
 from reports.results import StudyFacts
 
 
@@ -168,11 +168,11 @@ def failures(rows: pl.DataFrame) -> str:
 
 
 def gallery(pairs: pl.DataFrame, factor: int) -> str:
-    """Size of the changes shown."""
+    """The sample, what of it is shown at first, and the size of the changes."""
     sizes = sorted(255 * size for size in pairs["linf"].to_list())
     return (
-        f"{plural(pairs.height, 'successful pair')}, one for each label that has one, chosen by the "
-        f"smallest image number. "
+        f"A sample of {plural(pairs.height, 'successful pair')}: one at most for each label and target, that "
+        "of the smallest image number. Until a label or a target is picked, one pair of each label is shown. "
         f"The largest change of any component lies between {decimal(sizes[0], 1)} and "
         f"{decimal(sizes[-1], 1)} of 255 grey "
         f"levels. Differences are amplified {factor} times about mid-grey."
@@ -180,16 +180,24 @@ def gallery(pairs: pl.DataFrame, factor: int) -> str:
 
 
 def maps(gallery: pl.DataFrame) -> str:
-    """How the maps are drawn, and how many of those shown have no values."""
-    lost = gallery.filter(pl.col("status") != "ok").height
+    """Which pairs are shown, how their maps are drawn, and how many of these have no values."""
+    pairs = gallery.filter(pl.col("subject") != ORIGINAL)["place"].n_unique()
     text = (
+        f"The maps of {plural(pairs, 'sampled pair')}, at first of {'all' if pairs <= 5 else 'five'}: pick a "
+        "label, a target or a method to see others. "
         "The three channels of a pixel are added and each map is scaled to its own largest absolute "
         "value: red speaks for "
         "the explained class, blue against it, white is zero. An original is explained for its label, an "
         "adversarial "
         "example for the attack's target (untargeted: for the class reached)."
     )
-    return text + (f" {plural(lost, 'map')} here cannot be drawn (grey)." if lost else "")
+    bad, zero = (gallery.filter(pl.col("status") == status).height for status in ("non_finite", "zero"))
+    if not bad + zero:
+        return text
+    return (
+        f"{text} Even grey stands for the maps that cannot be drawn: {count(bad)} with a value that is not "
+        f"finite, {count(zero)} all zero."
+    )
 
 
 def histograms(moments: pl.DataFrame) -> str:

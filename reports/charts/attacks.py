@@ -5,11 +5,15 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from reports.images import amplification, difference_uri, photo_uri, unflatten
+from reports.charts.gallery import class_pickers, no_pair, pair_texts, picked
+from reports.images import amplification, difference_uri, pair_pixels, photo_uri
 from reports.results import StudyFacts
 
-PHOTO = 84
-"""Side of an image in the gallery, in pixels of the page."""
+PHOTO = 96
+"""Side of an image in the gallery, in pixels of the page: three for each pixel of a CIFAR image."""
+
+FIRST = 10
+"""Pairs shown before a reader picks others: one a label, at most so many."""
 
 
 def success_matrix(summary: pl.DataFrame, facts: StudyFacts) -> alt.LayerChart | alt.FacetChart:
@@ -54,28 +58,30 @@ def success_matrix(summary: pl.DataFrame, facts: StudyFacts) -> alt.LayerChart |
 
 def gallery_amplification(pairs: pl.DataFrame) -> int:
     """How many times the differences of a pair gallery are amplified: one factor for all of its images."""
-    return amplification([_adversarial(row) - _original(row) for row in pairs.iter_rows(named=True)])
+    both = map(pair_pixels, pairs.iter_rows(named=True))
+    return amplification([adversarial - original for original, adversarial in both])
 
 
 def pair_gallery(pairs: pl.DataFrame, facts: StudyFacts) -> alt.FacetChart:
     """Original, adversarial example and amplified difference of every pair (the paper's Fig. 3).
 
-    `pairs`: rows of pair_gallery of one attack.
+    `pairs`: rows of pair_gallery of one attack. The reader picks label and target.
     """
     factor = gallery_amplification(pairs)
     columns = ["original", "adversarial", f"{factor} x difference"]
-    tiles, order = [], []
+    tiles = []
     for row in pairs.iter_rows(named=True):
-        original, adversarial = _original(row), _adversarial(row)
-        pair = pair_label(row, facts)
-        order.append(pair)
+        original, adversarial = pair_pixels(row)
         uris = [photo_uri(original), photo_uri(adversarial), difference_uri(adversarial - original, factor)]
-        known = {name: row[name] for name in ("image_id", "target_probability", "l2", "linf")}
-        tiles += [{"pair": pair, "column": c, "url": u} | known for c, u in zip(columns, uris, strict=True)]
-    header = alt.Header(labelExpr="replace(datum.label, ',', '')", labelLimit=3 * PHOTO)
+        known = {name: row[name] for name in ("target_probability", "l2", "linf")} | pair_texts(row, facts)
+        tiles += [known | {"column": c, "url": u} for c, u in zip(columns, uris, strict=True)]
+    texts = "split(datum.label, '\\n')"
+    header = alt.Header(
+        labelExpr=f"{texts}[1] + ' ' + {texts}[2] + ', ' + {texts}[3]", labelLimit=3 * PHOTO, labelPadding=4
+    )
     return (
-        alt.Chart(pl.DataFrame(tiles), width=alt.Step(PHOTO + 8), height=PHOTO)
-        .mark_image(width=PHOTO, height=PHOTO, baseline="top")
+        alt.Chart(pl.DataFrame(tiles), width=alt.Step(PHOTO + 4), height=PHOTO)
+        .mark_image(width=PHOTO, height=PHOTO, baseline="top", smooth=False)
         .encode(
             x=alt.X("column:N", sort=columns, title=None).axis(labelAngle=0, domain=False, ticks=False),
             y=alt.value(0),
@@ -88,23 +94,14 @@ def pair_gallery(pairs: pl.DataFrame, facts: StudyFacts) -> alt.FacetChart:
             ],
         )
         .facet(
-            facet=alt.Facet("pair:N", sort=order, title=None, header=header),
+            facet=alt.Facet(
+                "heading:N", sort=alt.EncodingSortField("place", op="min"), title=None, header=header
+            ),
             columns=3,
-            spacing={"row": 12, "column": 30},
+            spacing={"row": 12, "column": 24},
         )
+        .transform_filter(picked(pairs, min(FIRST, pairs["label"].n_unique())))
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": 3 * (PHOTO + 8) + 36})
+        .properties(usermeta={"cell": 3 * (PHOTO + 4) + 24}, title=no_pair(pairs))
+        .add_params(*class_pickers(pairs, facts))
     )
-
-
-def pair_label(row: dict, facts: StudyFacts) -> str:
-    """`cat, to dog, image 7`: the commas are where a chart breaks the line."""
-    return f"{facts.class_name(row['label'])}, to {facts.class_name(row['target'])}, image {row['image_id']}"
-
-
-def _original(row: dict):
-    return unflatten(row["original_pixels"], row["height"], row["width"], row["channels"]) / 255.0
-
-
-def _adversarial(row: dict):
-    return unflatten(row["adversarial_pixels"], row["height"], row["width"], row["channels"])

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import Any
 
 import altair as alt
 import polars as pl
 
-from reports.charts.attacks import pair_label
-from reports.images import DIVERGING, blank_uri, map_uri, photo_uri, unflatten
+from reports.charts.gallery import class_pickers, no_pair, pair_texts, picked, picker
+from reports.images import DIVERGING, blank_uri, map_uri, pair_pixels, photo_uri, unflatten
 from reports.names import ORIGINAL, method_name, method_order
 from reports.results import StudyFacts
 
-TILE = 68
-"""Side of a map, in pixels of the page."""
+TILE = 64
+"""Side of a map, in pixels of the page: two for each pixel of a CIFAR image."""
+
+FIRST = 5
+"""Pairs shown before a reader picks others."""
+
+LINE = 12
+"""Height of a line above a column."""
 
 IMAGE = "image"
 """First column of the gallery: what the maps explain."""
@@ -25,36 +32,32 @@ def map_gallery(
     """Rows are pairs, original above adversarial example; columns are methods.
 
     `maps`: rows of map_gallery of one attack and one convention; `pairs`: rows of pair_gallery, which
-    hold the images themselves. A map without finite, non-zero values is shown as even grey.
+    hold the images themselves. A map without finite, non-zero values is shown as even grey. The reader
+    picks label, target and method.
     """
     methods = method_order(maps["method"])
-    columns = [IMAGE, *(method_name(method) for method in methods)]
-    images = {(row["attack"], row["image_id"], row["target"]): row for row in pairs.iter_rows(named=True)}
-    tiles: list[dict[str, Any]] = []
-    order: list[str] = []
-    for row in maps.sort("label", "image_id", "target", maintain_order=True).iter_rows(named=True):
-        pair = pair_label(row, facts)
-        if pair not in order:
-            order.append(pair)
-            tiles += _image_tiles(pair, images.get((row["attack"], row["image_id"], row["target"])))
-        tiles.append(_map_tile(pair, row, facts))
+    places = maps.filter(pl.col("subject") != ORIGINAL)["place"]
+    pairs = pairs.filter(pl.col("place").is_in(places.to_list()))
+    titles = _titles([IMAGE, *methods])
     tile = alt.Chart(width=alt.Step(TILE + 4), height=alt.Step(TILE + 4)).encode(
-        x=alt.X("column:N", sort=columns, title=None).axis(
+        x=alt.X("column:N", sort=alt.EncodingSortField("order", op="min"), title=None).axis(
             orient="top",
             labelAngle=0,
             domain=False,
             ticks=False,
-            labelExpr="split(datum.label, ' ')",
-            labelPadding=17,
+            labelExpr="split(datum.label, '\\n')",
+            labelFontSize=10,
+            labelPadding=5 + LINE * (len(titles[IMAGE]) - 1),
+            labelLineHeight=LINE,
         ),
         y=alt.Y("subject:N", sort=[ORIGINAL, "adversarial"], title=None).axis(domain=False, ticks=False),
     )
-    shown = tile.mark_image(width=TILE, height=TILE).encode(
+    shown = tile.mark_image(width=TILE, height=TILE, smooth=False).encode(
         url="url:N",
         tooltip=[
             alt.Tooltip("pair:N"),
             alt.Tooltip("subject:N", title="map of"),
-            alt.Tooltip("column:N", title="method"),
+            alt.Tooltip("name:N", title="method"),
             alt.Tooltip("explains:N", title="explains the class"),
             alt.Tooltip("status:N"),
         ],
@@ -72,34 +75,68 @@ def map_gallery(
         color=alt.Color("value:Q", scale=scale, legend=legend, title="relevance, share of the map's largest")
     )
     header = alt.Header(
-        labelExpr="split(datum.label, ', ')", labelAngle=0, labelAlign="left", labelOrient="left"
+        labelExpr="slice(split(datum.label, '\\n'), 1)",
+        labelAngle=0,
+        labelAlign="right",
+        labelOrient="left",
+        labelLimit=130,
     )
-    layers = alt.layer(shown, scale_only, data=pl.DataFrame(tiles))
-    return layers.facet(row=alt.Row("pair:N", sort=order, title=None, header=header), spacing=10)
+    row = alt.Row("heading:N", sort=alt.EncodingSortField("place", op="min"), title=None, header=header)
+    layers = alt.layer(shown, scale_only, data=pl.DataFrame(_tiles(maps, pairs, titles, facts)))
+    pick_method = picker("method", ["", *methods], ["all", *map(method_name, methods)])
+    return (
+        layers.facet(row=row, spacing=10)
+        .transform_filter(picked(pairs, FIRST))
+        .transform_filter(f"method == '' || datum.method == method || datum.method == '{IMAGE}'")
+        .properties(title=no_pair(pairs))
+        .add_params(*class_pickers(pairs, facts), pick_method)
+    )
 
 
-def _image_tiles(pair: str, row: dict[str, Any] | None) -> list[dict[str, Any]]:
-    if row is None:
-        return []
+def _titles(methods: list[str]) -> dict[str, list[str]]:
+    """The lines above each column: as many for each, so that the last ones stand side by side."""
+    lines = {m: wrap(m if m == IMAGE else method_name(m), 12, break_long_words=False) for m in methods}
+    most = max(map(len, lines.values()))
+    return {method: [""] * (most - len(found)) + found for method, found in lines.items()}
+
+
+def _tiles(
+    maps: pl.DataFrame, pairs: pl.DataFrame, titles: dict[str, list[str]], facts: StudyFacts
+) -> list[dict[str, Any]]:
+    """Pair by pair its two images and, for each method, its two maps."""
+    originals = _drawn(maps.filter(pl.col("subject") == ORIGINAL), "image_id", facts)
+    adversarials = _drawn(maps.filter(pl.col("subject") != ORIGINAL), "place", facts)
+    tiles = []
+    for pair in pairs.iter_rows(named=True):
+        for order, (method, lines) in enumerate(titles.items()):
+            if method == IMAGE:
+                name, pictures = "", _photos(pair)
+            else:
+                name = method_name(method)
+                pictures = (
+                    originals.get((pair["image_id"], method)),
+                    adversarials.get((pair["place"], method)),
+                )
+            column = {"method": method, "name": name, "column": "\n".join(lines), "order": order}
+            tiles += [
+                pair_texts(pair, facts) | column | {"subject": subject, "value": 0.0} | picture
+                for subject, picture in zip((ORIGINAL, "adversarial"), pictures, strict=True)
+                if picture is not None
+            ]
+    return tiles
+
+
+def _drawn(maps: pl.DataFrame, which: str, facts: StudyFacts) -> dict[tuple[int, str], dict[str, Any]]:
+    """Each map as a picture, by the number in the column `which` and by method."""
+    return {(row[which], row["method"]): _map(row, facts) for row in maps.iter_rows(named=True)}
+
+
+def _map(row: dict[str, Any], facts: StudyFacts) -> dict[str, Any]:
     shape = row["height"], row["width"], row["channels"]
-    original = photo_uri(unflatten(row["original_pixels"], *shape) / 255.0)
-    adversarial = photo_uri(unflatten(row["adversarial_pixels"], *shape))
-    common = {"pair": pair, "column": IMAGE, "status": "", "explains": "", "value": 0.0}
-    return [
-        common | {"subject": ORIGINAL, "url": original},
-        common | {"subject": "adversarial", "url": adversarial},
-    ]
+    drawn = row["status"] == "ok"
+    url = map_uri(unflatten(row["relevance"], *shape)) if drawn else blank_uri(*shape[:2])
+    return {"explains": facts.class_name(row["explained_class"]), "status": row["status"], "url": url}
 
 
-def _map_tile(pair: str, row: dict[str, Any], facts: StudyFacts) -> dict[str, Any]:
-    shape = row["height"], row["width"], row["channels"]
-    relevance = row["relevance"] if row["status"] == "ok" else None
-    return {
-        "pair": pair,
-        "column": method_name(row["method"]),
-        "subject": ORIGINAL if row["subject"] == ORIGINAL else "adversarial",
-        "status": row["status"],
-        "explains": facts.class_name(row["explained_class"]),
-        "value": 0.0,
-        "url": blank_uri(*shape[:2]) if relevance is None else map_uri(unflatten(relevance, *shape)),
-    }
+def _photos(pair: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"explains": "", "status": "", "url": photo_uri(pixels)} for pixels in pair_pixels(pair)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 import polars as pl
 
@@ -24,36 +26,31 @@ PAPER = """\
   doi     = {10.1007/s11063-023-11166-8}
 }"""
 
-WORDS = (
-    ("relevance map", "One number for each component (pixel and colour channel): how much it speaks for a "
-     "class "
-     "(positive) or against it (negative). Each map is divided by its largest absolute value."),
-    ("adversarial example", "An image changed so little that people hardly see it, which the network takes "
-     "for "
-     "another class, the target."),
-    ("pair", "A correctly classified original, explained for its label, and an adversarial example of it, "
-     "explained "
-     "for the target."),
-    ("most relevant, top 1 %, top 10 %", "The components of largest relevance, signed: the single one, and "
-     "the best "
-     "1 % and 10 %. Ties are ordered by the component's place."),
-    ("overlap", "Share of the original's top components that are among the top components of the adversarial "
-     "example's map."),
-    ("by chance", "The overlap that two maps without any connection would have."),
-    ("rank shift", "A component's place in the adversarial example's map minus its place in the "
-     "original's: positive "
-     "means that it moved down."),
-    ("published, canonical convention", "LRP as the paper's released code computes it, and as the literature "
-     "defines it."),
-    ("not finite, all zero", "A map with an overflow or a division by zero, or with no relevance anywhere; "
-     "counted, "
-     "and left out of all statistics."),
-)  # fmt: skip
+WORDS = {
+    "relevance map": "One number for each component (pixel and colour channel): how much it speaks for a "
+    "class (positive) or against it (negative). Each map is divided by its largest absolute value.",
+    "adversarial example": "An image changed so little that people hardly see it, which the network takes "
+    "for another class, the target.",
+    "pair": "A correctly classified original, explained for its label, and an adversarial example of it, "
+    "explained for the target.",
+    "most relevant, top 1 %, top 10 %": "The components of largest relevance, signed: the single one, and "
+    "the best 1 % and 10 %. Ties are ordered by the component's place.",
+    "overlap": "Share of the original's top components that are among the top components of the adversarial "
+    "example's map.",
+    "by chance": "The overlap that two maps without any connection would have.",
+    "rank shift": "A component's place in the adversarial example's map minus its place in the original's: "
+    "positive means that it moved down.",
+    "published, canonical convention": "LRP as the paper's released code computes it, and as the literature "
+    "defines it.",
+    "not finite, all zero": "A map with an overflow or a division by zero, or with no relevance anywhere; "
+    "counted, and left out of all statistics.",
+}
 
 
 def figures(results: Results, facts: StudyFacts) -> list[Figure]:
     """The figures of the section; of a study without a pair to show, there is no example."""
-    table = Table(("word", "meaning"), [Row(((word, 1),), (Cell(text, css="text"),)) for word, text in WORDS])
+    rows = [Row(((word, 1),), (Cell(text, css="text"),)) for word, text in WORDS.items()]
+    table = Table(("word", "meaning"), rows)
     glossary = Figure("glossary", "Words", "", "As this page uses them.", [Panel(table=table)])
     example = _example(results["map_gallery"], facts)
     cite = Figure(
@@ -73,7 +70,7 @@ def _example(maps: pl.DataFrame, facts: StudyFacts) -> Figure | None:
     for method in method_order(maps["method"]):
         of_method = maps.filter(pl.col("method") == method)
         for row in of_method.filter(pl.col("subject") != ORIGINAL).iter_rows(named=True):
-            same = {key: row[key] for key in ("attack", "image_id", "target")}
+            same = {key: row[key] for key in ("attack", "image_id")}
             originals = of_method.filter(pl.col("subject") == ORIGINAL, **same)
             if originals.is_empty():
                 continue
@@ -83,12 +80,9 @@ def _example(maps: pl.DataFrame, facts: StudyFacts) -> Figure | None:
             stayed = ranks.filter(pl.col("adversarial") <= top).height
             said = (
                 f"{full_name(method)}, image {row['image_id']} ({facts.class_name(row['label'])}) and its "
-                "adversarial "
-                f"example towards {facts.class_name(row['target'])} ({row['attack']}): the "
-                f"{plural(top, 'component')} "
-                f"most relevant in the original's map, and where they stand in the other, of "
-                f"{count(len(original))}. "
-                f"Among the first {top} of both: {count(stayed)}."
+                f"adversarial example towards {facts.class_name(row['target'])} ({row['attack']}): the "
+                f"{plural(top, 'component')} most relevant in the original's map, and where they stand in "
+                f"the other, of {count(len(original))}. Among the first {top} of both: {count(stayed)}."
             )
             title = "How a rank shift is made (Fig. 4)"
             return Figure("rank-shift-example", title, "map_gallery", said, [Panel(chart=rank_slopes(ranks))])
@@ -102,9 +96,14 @@ def _study_entry(facts: StudyFacts) -> str:
         "note": note,
         "howpublished": f"Relevance Lake {facts.versions.get('relevance-lake', '')}".strip(),
     }
-    lines = ",\n".join(f"  {name} = {{{_plain(value)}}}" for name, value in fields.items() if value)
+    lines = ",\n".join(_field(name, value) for name, value in fields.items() if value)
     key = "".join(c if c.isalnum() else "-" for c in facts.name)
     return f"@misc{{{key},\n{lines}\n}}"
+
+
+def _field(name: str, value: str) -> str:
+    start = f"  {name} = {{"
+    return fill(_plain(value) + "}", 88, initial_indent=start, subsequent_indent=" " * len(start))
 
 
 def _plain(text: str) -> str:

@@ -1,24 +1,36 @@
 -- What do the relevance maps of originals and their adversarial examples look like, method by method?
 --
 -- Inputs: relevance, images, adversarials (through sampled_pairs)
--- Grain: one row per sampled pair (the first 5 of pair_gallery for each attack), method and subject: the
--- original explained for its label, the adversarial example for its target
+-- Grain: one row per map of a sampled pair: for each attack and method the maps of its adversarial examples,
+-- explained for their target, and those of their originals, explained for their label, once an image
 -- Paper: Figs. 5 and 6
+-- Columns:
+--   target: class that the attack aimed at or reached; null: the map of an original
+--   place: place of the pair in the sample, from 1; of an original: the first of its pairs
 with
 
-sampled as (
+sampled as materialized (
     select * from sampled_pairs
-    where place <= 5
+),
+
+sampled_originals as (
+    select
+        dataset,
+        model,
+        attack,
+        image_id,
+        min(place) as place
+    from sampled
+    group by dataset, model, attack, image_id
 ),
 
 original_maps as (
     select
-        sampled.place,
-        sampled.attack,
-        sampled.target as pair_target,
+        sampled_originals.place,
+        sampled_originals.attack,
         maps.*
     from relevance as maps
-    inner join sampled using (dataset, model, image_id)
+    inner join sampled_originals using (dataset, model, image_id)
     where maps.subject = 'original' and maps.explains = 'label'
 ),
 
@@ -26,7 +38,6 @@ adversarial_maps as (
     select
         sampled.place,
         sampled.attack,
-        sampled.target as pair_target,
         maps.*
     from relevance as maps
     inner join sampled
@@ -49,9 +60,10 @@ select
     maps.dataset,
     maps.model,
     maps.attack,
+    maps.place,
     maps.image_id,
     maps.label,
-    maps.pair_target as target,
+    maps.target,
     maps.method,
     maps.subject,
     maps.explained_class,

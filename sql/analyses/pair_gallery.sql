@@ -1,9 +1,10 @@
--- What do adversarial examples look like beside their originals: a small fixed sample of pairs.
+-- What do adversarial examples look like beside their originals: a fixed sample of pairs.
 --
 -- Inputs: adversarials, images, predictions
--- Grain: one row per sampled pair: for each attack up to 10 successes, one a label (see sampled_pairs)
+-- Grain: one row per sampled pair: for each attack one success a class pair, at most 90 (see sampled_pairs)
 -- Paper: Fig. 3
 -- Columns:
+--   place: place of the pair in the sample, from 1
 --   predicted_original [class]: class of the original's largest logit
 --   original_pixels [grey level]: values 0..255, order height, width, channel
 --   adversarial_pixels [1 = white]: the delivered image in [0, 1], same order
@@ -28,6 +29,7 @@ select
     pairs.dataset,
     pairs.model,
     pairs.attack,
+    pairs.place,
     pairs.image_id,
     pairs.label,
     pairs.target,

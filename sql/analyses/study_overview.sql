@@ -25,7 +25,12 @@ things as (
         2 as place,
         'model' as kind,
         model as id,
-        count(*) filter (where correct) || ' of ' || count(*) || ' images classified correctly' as detail,
+        format(
+            '{} of {} images classified correctly ({:.2f} %)',
+            count(*) filter (where correct),
+            count(*),
+            100 * avg(correct::int)
+        ) as detail,
         count(*) as rows
     from predictions
     group by model

@@ -13,7 +13,7 @@ from PIL import Image
 
 from reports.charts.attacks import pair_gallery, success_matrix
 from reports.charts.ranking import rank_shift_histograms
-from reports.images import ENLARGE, amplification, blank_uri, difference_uri, map_uri, photo_uri
+from reports.images import amplification, blank_uri, difference_uri, map_uri, photo_uri
 from reports.names import convention, decimal, method_name, method_order, percent, signed
 from reports.page import chart_specs
 from reports.published import published_figures
@@ -23,7 +23,7 @@ from reports.theme import config, spec
 
 def pixels(uri):
     image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
-    return np.asarray(image.convert("RGB"), np.int16)[::ENLARGE, ::ENLARGE]
+    return np.asarray(image.convert("RGB"), np.int16)
 
 
 @pytest.fixture(scope="module")

@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
+from operator import itemgetter
 from typing import Any
 
 from lakes import Row, Rows
 
 from oracles.base import grouped, oracle, successes_of
 
-PAIR = ("dataset", "model", "attack", "image_id", "label", "target")
+PAIR = ("image_id", "label", "target")
+SETTING = ("dataset", "model", "attack")
 SIZE = ("height", "width", "channels")
 MAP = ("method", "subject", "explained_class", "start", "status")
 
 
 def sample(rows: Rows) -> Iterator[tuple[int, Row]]:
-    """(place, pair): for each attack one success a label, of the smallest image, next class first."""
-    for _, group in grouped(successes_of(rows["adversarials"]), "dataset", "model", "attack"):
-        for place, (_, pairs) in enumerate(grouped(group, "label")[:10], start=1):
-            classes = len(pairs[0]["logits"])
-            yield place, min(pairs, key=lambda r: (r["image_id"], (r["target"] - r["label"]) % classes))
+    """(place, pair): for each attack one success a class pair, of the smallest image, in turns of labels."""
+    for (dataset, model), successes in grouped(successes_of(rows["adversarials"]), "dataset", "model"):
+        of_originals = {"dataset": dataset, "model": model, "subject": "original", "explains": "label"}
+        methods = {row["method"] for row in rows["relevance"] if of_originals.items() <= row.items()}
+        attacks = grouped(successes, "attack")
+        most = min(90, max(5, 1300 // (len(attacks) * max(1, len(methods)))))
+        for _, group in attacks:
+            queues = [queue_of_label(pairs) for _, pairs in grouped(group, "label")]
+            in_turns = [pair for turn in zip_longest(*queues) for pair in turn if pair is not None]
+            yield from enumerate(in_turns[:most], start=1)
+
+
+def queue_of_label(pairs: list[Row]) -> list[Row]:
+    """One pair a target, by image and then by how many classes the target is ahead of the label."""
+    firsts = [min(of_target, key=itemgetter("image_id")) for _, of_target in grouped(pairs, "target")]
+    classes = len(pairs[0]["logits"])
+    return sorted(firsts, key=lambda row: (row["image_id"], (row["target"] - row["label"]) % classes))
 
 
 def image_of(rows: Rows, pair: Row) -> Row:
-    return only(rows["images"], pair, "dataset", "image_id")
+    return only(rows["images"], {name: pair[name] for name in ("dataset", "image_id")})
 
 
-def only(rows: list[Row], like: Row, *names: str) -> Row:
+def only(rows: list[Row], like: Row) -> Row:
     """The one row that agrees with `like`."""
-    [row] = [row for row in rows if all(row[name] == like[name] for name in names)]
+    [row] = [row for row in rows if all(row[name] == value for name, value in like.items())]
     return row
 
 
 @oracle
 def pair_gallery(rows: Rows) -> list[Row]:
     expected = []
-    for _, pair in sample(rows):
+    for place, pair in sample(rows):
         image = image_of(rows, pair)
-        predicted = only(rows["predictions"], pair, "dataset", "model", "image_id")["predicted"]
+        of_image = {name: pair[name] for name in ("dataset", "model", "image_id")}
+        predicted = only(rows["predictions"], of_image)["predicted"]
         expected.append(
-            {name: pair[name] for name in PAIR}
+            {name: pair[name] for name in SETTING}
+            | {"place": place}
+            | {name: pair[name] for name in PAIR}
             | {"predicted_original": predicted}
             | {"original_pixels": image["pixels"], "adversarial_pixels": pair["pixels"]}
             | {name: pair[name] for name in ("target_probability", "l2", "linf")}
@@ -50,23 +68,22 @@ def pair_gallery(rows: Rows) -> list[Row]:
 
 @oracle
 def map_gallery(rows: Rows) -> list[Row]:
-    expected = []
+    expected, seen = [], set()
     for place, pair in sample(rows):
         image = image_of(rows, pair)
         of_image = {name: pair[name] for name in ("dataset", "model", "image_id")}
-        methods = sorted({row["method"] for row in rows["relevance"]})
-        for method in methods if place <= 5 else ():
-            for subject, explains, target in (
-                ("original", "label", None), (pair["attack"], "target", pair["target"]),
-            ):  # fmt: skip
-                design = {"method": method, "subject": subject, "explains": explains, "target": target}
-                row = only(rows["relevance"], of_image | design, *of_image, *design)
+        original = (pair["attack"], *of_image.values())
+        designs = [{"subject": pair["attack"], "explains": "target", "target": pair["target"]}]
+        if original not in seen:
+            designs.insert(0, {"subject": "original", "explains": "label", "target": None})
+        seen.add(original)
+        for method in sorted({row["method"] for row in rows["relevance"]}):
+            for design in designs:
+                row = only(rows["relevance"], of_image | design | {"method": method})
                 expected.append(
-                    {name: pair[name] for name in PAIR}
-                    | {
-                        name: row[name]
-                        for name in ("method", "subject", "explained_class", "start", "status")
-                    }
+                    {name: pair[name] for name in SETTING}
+                    | {"place": place}
+                    | {name: row[name] for name in (*PAIR, *MAP)}
                     | {name: image[name] for name in SIZE}
                     | {"relevance": row["relevance"]}
                 )
@@ -102,7 +119,8 @@ def in_words(kind: str, group: list[Row]) -> str:
 
     return {
         "dataset": f"{len(group)} images of {len({row['label'] for row in group})} classes",
-        "model": f"{count('correct', True)} of {len(group)} images classified correctly",
+        "model": f"{count('correct', True)} of {len(group)} images classified correctly "
+        f"({100 * count('correct', True) / len(group):.2f} %)",
         "attack": f"{count('status', 'success')} of {len(group)} pairs succeeded",
         "method": f"{len(group)} maps: {count('status', 'ok')} ok, {count('status', 'zero')} zero, "
         f"{count('status', 'non_finite')} not finite",
