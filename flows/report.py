@@ -26,7 +26,7 @@ def report(study: Study, lake: Lake, output: str | None = None) -> str:
         title=study.title or study.name,
         lake=lake.url,
         class_names=Plan(study, lake).class_names(),
-        settings=_settings(study, _limit(study, lake)),
+        settings=_settings(study, lake),
         versions=versions(),
         attacks=tuple(attack.id for attack in study.attacks),
     )
@@ -39,10 +39,20 @@ def _limit(study: Study, lake: Lake) -> int | None:
     return lake.footer(f"results/attack_overview/{study.name}.parquet").get("made_from", {}).get("limit")
 
 
-def _settings(study: Study, limit: int | None) -> dict[str, str]:
-    """What decides the figures, in the order of the study file."""
+def _entity(lake: Lake, table: str, name: str, column: str) -> str:
+    return str(lake.read(f"{table}/{name}.parquet", [column])[column][0].as_py())
+
+
+def _settings(study: Study, lake: Lake) -> dict[str, str]:
+    """What decides the figures, in the order of the study file, with the fingerprints that the lake holds."""
+    limit = _limit(study, lake)
     dataset = f"{study.dataset.id} (source {study.dataset.source}, split {study.dataset.split})"
-    settings = {"dataset": dataset, "classifier": f"{study.model.id} ({Path(study.model.file).name})"}
+    settings = {
+        "dataset": dataset,
+        "fingerprint of the dataset": _entity(lake, "datasets", study.dataset.id, "fingerprint"),
+        "classifier": f"{study.model.id} ({Path(study.model.file).name})",
+        "SHA-256 of the classifier": _entity(lake, "models", study.model.id, "sha256"),
+    }
     for attack in study.attacks:
         parameters = ", ".join(f"{name} {value}" for name, value in attack.parameters.as_row().items())
         settings[f"attack {attack.id}"] = parameters

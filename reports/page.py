@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from reports.datasets import taken_apart
+from reports.embedded import packed, plain_columns
 from reports.parts import Section
 from reports.published import PublishedFigures, published_figures
 from reports.results import ReportError, StudyFacts, check_results, load_results
@@ -21,6 +22,10 @@ from reports.sections import sections
 from reports.tables import settings_table
 
 __all__ = ["ReportError", "StudyFacts", "load_results", "render_page", "write_report"]
+
+STYLES = ("page.css", "figures.css", "print.css")
+SCRIPTS = ("data.js", "tables.js", "contents.js", "charts.js")
+"""Files of the template, in the order in which they are joined: the scripts are one module."""
 
 
 def write_report(
@@ -71,16 +76,20 @@ def render_page(
         lstrip_blocks=True,
     )
     template = environment.get_template("page.html.j2")
+    shown = {figure.analysis for section in content for group in section.groups for figure in group.figures}
+    specs, data = taken_apart(chart_specs(content))
+    embedded = {name: plain_columns(frame) for name, frame in checked.items() if name in shown}
     return template.render(
         study=study,
         sections=content,
         settings=settings_table(study),
         queries=sql_texts() if queries is None else queries,
-        specs=_json(chart_specs(content)),
-        themes=_json({"light": config("light"), "dark": config("dark")}),
+        embedded=embedded,
+        data=Markup(packed({"study": study.name, "results": embedded})),
+        charts=Markup(packed({"config": config("page"), "specs": specs, **data})),
         bundle=Markup(vega_bundle()),
-        style=Markup(_text("page.css")),
-        script=Markup(_text("page.js")),
+        style=Markup(_joined(STYLES)),
+        script=Markup(_joined(SCRIPTS)),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
@@ -95,7 +104,8 @@ def chart_specs(content: list[Section]) -> dict[str, dict[str, Any]]:
             for figure in group.figures:
                 for i, panel in enumerate(figure.panels):
                     if panel.chart is not None:
-                        specs[f"{figure.id}-{i}"] = spec(panel.chart) | {"description": figure.title}
+                        title = f"{figure.title}, {panel.title}" if panel.title else figure.title
+                        specs[f"{figure.id}-{i}"] = spec(panel.chart) | {"description": title}
     return specs
 
 
@@ -120,11 +130,6 @@ def sql_texts() -> dict[str, str]:
     return texts
 
 
-def _json(value: Any) -> Markup:
-    """JSON that is safe inside a script element."""
-    text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    return Markup(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
-
-
-def _text(name: str) -> str:
-    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
+def _joined(names: tuple[str, ...]) -> str:
+    folder = Path(__file__).parent / "templates"
+    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)

@@ -17,11 +17,20 @@ CELL = 244
 """Width of one small multiple, in pixels; the page's script chooses how many stand side by side."""
 
 
-def config(variant: Literal["light", "dark"]) -> dict[str, Any]:
-    """Vega-Lite configuration; the background stays transparent, so that the page's own shows through."""
-    ink, soft, line = (
-        ("#1d2430", "#4b5563", "#dfe3e8") if variant == "light" else ("#e6e8eb", "#aeb6c0", "#343a44")
-    )
+INKS = {
+    "light": ("#1d2430", "#4b5563", "#dfe3e8"),
+    "dark": ("#e6e8eb", "#aeb6c0", "#343a44"),
+    "page": ("var(--ink)", "var(--soft)", "var(--line)"),
+}
+"""Colours of text, of lesser text and of lines; those of `page` are defined by its style sheet."""
+
+
+def config(variant: Literal["light", "dark", "page"]) -> dict[str, Any]:
+    """Vega-Lite configuration; the background stays transparent, so that the page's own shows through.
+
+    `page`: a chart drawn as SVG inside the page turns from light to dark, and to paper, with its style.
+    """
+    ink, soft, line = INKS[variant]
     text = {"labelColor": soft, "titleColor": soft, "labelFontSize": 11, "titleFontSize": 11}
     return {
         "background": None,

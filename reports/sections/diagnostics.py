@@ -34,10 +34,8 @@ def figure(diagnostics: pl.DataFrame) -> Figure:
     )
     said += (
         " Start is the logit explained; shares are medians over the finite maps: of the relevance that "
-        "reached the "
-        "image, that biases and the stabiliser took, that met no contribution to go to. The gap is what "
-        "these leave "
-        "unexplained, as a share of the largest of them: rounding."
+        "reached the image, that biases and the stabiliser took, that met no contribution to go to. The "
+        "gap is what these leave unexplained, as a share of the largest of them: rounding."
     )
     panels = by_convention(diagnostics, lambda part, names: Panel(table=_table(part, names)))
     return Figure("diagnostics", "Where relevance went", "map_diagnostics", said, panels)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
+
+from reports.datasets import put_together
+from reports.embedded import unpacked
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -38,7 +40,14 @@ class PageReader(HTMLParser):
 
     @property
     def specs(self) -> dict[str, Any]:
-        return json.loads(self.scripts["specs"])
+        """Vega-Lite of every chart, whole, by its place."""
+        charts = unpacked(self.scripts["packed-charts"])
+        return put_together(charts["specs"], charts)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The results that the page carries: of each its columns and how many rows."""
+        return unpacked(self.scripts["packed-results"])["results"]
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)
@@ -76,7 +85,7 @@ class PageReader(HTMLParser):
         if self._figure is None:
             return
         self._figure.text += data
-        if "h4" in self.open:
+        if {"h3", "h4"} & set(self.open):
             self._figure.title += data
         if self.open and self.open[-1] in ("td", "th"):
             text, value = self._figure.rows[-1][-1]

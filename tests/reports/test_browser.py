@@ -1,51 +1,201 @@
 """The page in a real browser, without a network."""
 
-import os
-import re
-import shutil
-import subprocess
+import csv
+import json
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from reports.embedded import packed, unpacked
+from reports.page import render_page
+from tests.reports.browsing import chromium, opened
+from tests.reports.page_reader import PageReader
+from tests.reports.small_study import make_study, results
 
 pytestmark = pytest.mark.browser
 
+PAPER = 182
+"""Width of what is printed on A4 between the margins of the page's style, in mm; its height is 267."""
+
+PER_MM = 96 / 25.4
+
 
 @pytest.fixture(scope="module")
-def chromium():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail("no Chromium in PATH: install it (Debian: apt-get install chromium)")
-    if found is None:
-        pytest.skip("no Chromium in PATH (Debian: apt-get install chromium)")
-    return found
+def browser():
+    with chromium() as found:
+        yield found
 
 
-def dom(chromium, path, folder):
-    """The page's document after its scripts have run; every host name leads nowhere."""
-    command = [
-        chromium, "--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}",
-        "--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=15000", "--dump-dom", path.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return done.stdout
+@pytest.fixture(scope="module")
+def path(page, tmp_path_factory):
+    written = tmp_path_factory.mktemp("page") / "page.html"
+    written.write_text(page, "utf-8")
+    return written
 
 
-def test_all_charts_are_drawn(chromium, page, tmp_path):
+@pytest.fixture
+def shown(browser, path):
+    with opened(browser, path) as page:
+        yield page
+
+
+def every(page, selector, expression):
+    """The value of a JavaScript expression over each element `e` of a selector."""
+    return page.locator(selector).evaluate_all(f"elements => elements.map(e => {expression})")
+
+
+def test_all_charts_are_drawn(shown, page):
+    places = every(shown, "[data-chart]", "e.dataset.chart")
+    assert sorted(places) == sorted(PageReader(page).specs) and len(places) == 24
+    marks = ".querySelectorAll('svg [class*=mark-] > :is(path, image, text, line)').length"
+    drawn = every(shown, "[data-chart]", f"[e.dataset.chart, e{marks}]")
+    assert [chart for chart, count in drawn if count < 5] == []
+    assert shown.locator("body").get_attribute("data-ready") == "true"
+    assert every(shown, ".panel.hidden", "e.className")
+
+
+def test_a_chart_that_fails_is_told(browser, page, tmp_path):
+    charts = PageReader(page).scripts["packed-charts"]
+    broken = unpacked(charts)
+    broken["specs"]["success-0-0"] = {"layer": 7, "datasets": []}
     path = tmp_path / "page.html"
-    path.write_text(page, "utf-8")
-    drawn = dom(chromium, path, tmp_path)
-    assert 'data-ready="true"' in drawn
-    places = len(re.findall(r'data-chart="', drawn))
-    assert places == 24
-    assert len(re.findall(r'<svg[^>]*class="marks"', drawn)) == places
-    assert 'aria-pressed="true"' in drawn and re.search(r'class="panel hidden"', drawn)
+    path.write_text(page.replace(charts, packed(broken)), "utf-8")
+    with opened(browser, path) as shown:
+        assert shown.locator("body").get_attribute("data-drawn") == "failed"
+        assert "Charts that could not be drawn: success-0-0" in shown.locator("#problem").inner_text()
+        assert len(every(shown, "[data-chart] svg.marks", "1")) == 23
 
 
-def test_a_chart_that_fails_is_told(chromium, page, tmp_path):
+def test_pickers_change_the_gallery(shown, frames, facts):
+    figure = shown.locator("#pairs-0")
+    images = "[...e.querySelectorAll('image')].map(i => i.getAttribute('href') ?? i.href.baseVal)"
+    before = figure.evaluate(f"e => {images}")
+    row = frames["pair_gallery"].row(-1, named=True)
+    label, target = figure.get_by_label("Label"), figure.get_by_label("Target")
+    label.select_option(label=facts.class_name(row["label"]))
+    target.select_option(label=facts.class_name(row["target"]))
+    shown.wait_for_function("document.querySelectorAll('#pairs-0 image').length === 3")
+    heading = (
+        f"{facts.class_name(row['label'])} to {facts.class_name(row['target'])}, image {row['image_id']}"
+    )
+    assert heading in figure.locator("svg").text_content()
+    assert not set(figure.evaluate(f"e => {images}")) <= set(before)
+    target.select_option(label=facts.class_name(row["label"]))
+    shown.wait_for_function("document.querySelectorAll('#pairs-0 image').length === 0")
+    assert "No pair of this label and target is in the sample." in figure.locator("svg").text_content()
+
+
+def test_a_method_is_picked_among_the_maps(shown):
+    figure = shown.locator("#maps-0 .panel:not(.hidden)")
+    columns = "[...new Set([...e.querySelectorAll('image')].map(i => i.getAttribute('transform')))].length"
+    before = figure.evaluate(f"e => {columns}")
+    figure.get_by_label("Method").select_option(index=1)
+    shown.wait_for_timeout(300)
+    assert 0 < figure.evaluate(f"e => {columns}") < before
+
+
+def test_a_convention_is_shown_everywhere(shown):
+    shown.locator("#overlap-0 .tabs button").nth(1).click()
+    pressed = every(shown, ".tabs button[aria-pressed=true]", "e.dataset.show")
+    assert len(pressed) > 3 and len(set(pressed)) == 1
+    assert every(shown, "#curve-0 .panel:not(.hidden)", "e.dataset.convention") == pressed[:1]
+
+
+def test_folds_open_and_carry_query_and_data(shown, frames, tmp_path):
+    fold = shown.locator("#overlap-0 details.query")
+    assert not fold.locator("pre").is_visible()
+    fold.locator("summary").click()
+    assert "from pair_ranks" in fold.locator("pre").inner_text()
+    expected = frames["topk_overlap"].to_dicts()
+    for form, read in (("csv", lambda text: list(csv.DictReader(text.splitlines()))), ("json", json.loads)):
+        with shown.expect_download() as download:
+            fold.locator(f"[data-download={form}]").click()
+        assert download.value.suggested_filename == f"small-topk_overlap.{form}"
+        rows = read(download.value.path().read_text("utf-8"))
+        assert [float(row["overlap"]) for row in rows] == [row["overlap"] for row in expected]
+        assert [row["method"] for row in rows] == [row["method"] for row in expected]
+
+
+def test_tables_are_sorted_by_their_numbers(shown):
+    table = shown.locator("#summary table")
+    values = "e.dataset.value"
+    cells = "#summary tbody tr:not(.reference) td:nth-last-of-type(1)"
+    before = every(shown, cells, values)
+    head = table.locator("thead button").last
+    for order in ("ascending", "descending"):
+        head.click()
+        assert table.locator("thead th").last.get_attribute("aria-sort") == order
+        found = [float(value) for value in every(shown, cells, values) if value is not None]
+        assert found == sorted(found, reverse=order == "descending") and len(found) > 3
+    head.click()
+    assert every(shown, cells, values) == before
+
+
+def test_theme_is_changed_by_hand(shown):
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = shown.evaluate(ground)
+    for name in ("light", "dark", "auto"):
+        shown.locator("#theme").click()
+        assert name in shown.locator("#theme").inner_text()
+        assert (shown.evaluate(ground) == light) == (name != "dark")
+
+
+def test_nothing_is_cut_on_paper(browser, path):
+    with opened(browser, path, width=int(PAPER * PER_MM)) as page:
+        page.emulate_media(media="print")
+        boxes = every(
+            page, "[data-chart]", "[e.dataset.chart, e.querySelector('svg').getBoundingClientRect().toJSON()]"
+        )
+        assert len(boxes) == 24
+        for name, box in boxes:
+            assert 0 < box["width"] <= PAPER * PER_MM + 1, name
+            assert 0 < box["height"] <= 267 * PER_MM, name
+        assert page.evaluate("document.documentElement.scrollWidth") <= PAPER * PER_MM + 1
+        assert page.pdf(prefer_css_page_size=True)[:5] == b"%PDF-"
+
+
+def test_a_phone_need_not_scroll_sideways(browser, path):
+    with opened(browser, path, width=390) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_axe_finds_nothing_serious(browser, path, width, scheme):
+    with opened(browser, path, width, color_scheme=scheme) as page:
+        for summary in page.locator("details > summary").all():
+            summary.click()
+        found = Axe().run(page).response["violations"]
+        serious = {rule["id"]: rule["nodes"] for rule in found if rule["impact"] in ("serious", "critical")}
+        told = {
+            name: [(n["target"], n["failureSummary"]) for n in nodes[:3]] for name, nodes in serious.items()
+        }
+        assert told == {}
+
+
+def test_names_are_text(browser, frames, facts, tmp_path):
+    name = "<script>alert(1)</script>"
+    classes = (name, "</script><script>alert(2)</script>", *facts.class_names[2:])
+    hostile = facts.__class__(name, f"./{name}", f"{name}&amp;", classes, {name: name})
     path = tmp_path / "page.html"
-    broken, found = re.subn(r'"success-0-0":\{', '"success-0-0":{"layer":7},"unused":{', page, count=1)
-    assert found == 1
-    path.write_text(broken, "utf-8")
-    drawn = dom(chromium, path, tmp_path)
-    assert 'data-ready="failed"' in drawn
-    assert "Charts that could not be drawn: success-0-0." in drawn
+    path.write_text(render_page(frames, hostile), "utf-8")
+    with opened(browser, path) as page:
+        assert page.locator("h1").inner_text() == f"{name}&amp;"
+        assert name in (page.locator("#success-0 svg").text_content() or "")
+
+
+@pytest.mark.parametrize("kind", ["one image, one method", "no success", "all maps flagged"])
+def test_poor_studies_have_an_honest_page(browser, facts, kind, tmp_path):
+    study = make_study(images=1, methods=("lrp-0",), published=False)
+    if kind == "no success":
+        study.success[:] = False
+    if kind == "all maps flagged":
+        for originals, adversarials in study.maps.values():
+            originals[:], adversarials[:] = float("nan"), float("nan")
+    path = tmp_path / "page.html"
+    path.write_text(render_page(results(study), facts), "utf-8")
+    with opened(browser, path) as page:
+        assert page.locator("body").get_attribute("data-drawn") == "true"
+        said = page.locator("main").inner_text()
+        assert "NaN" not in said and "undefined" not in said
+        texts = every(page, "[data-chart] svg text", "e.textContent")
+        assert not {"NaN", "null", "undefined"} & set(texts)

@@ -1,5 +1,7 @@
 """The page as a whole: well formed, offline, complete, and its numbers those of the results."""
 
+import io
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +14,8 @@ from reports.bundle import vega_bundle
 from reports.names import BAND_PAIRS, method_name
 from reports.page import ReportError, load_results, render_page, sql_texts, write_report
 from reports.published import PublishedFigures, published_figures
-from reports.results import COLUMNS
+from reports.results import COLUMNS, check_results
+from sql.package import published_figures as published_csv
 from tests.reports.page_reader import PageReader
 from tests.reports.small_study import CLASSES, LEVELS, make_study, results
 
@@ -43,7 +46,7 @@ def test_page_loads_nothing(read, page):
     assert "default-src 'none'" in page
     style = page.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style and "@import" not in style
-    images = re.findall(r'"url":"([^"]{0,30})', read.scripts["specs"])
+    images = re.findall(r'"url": "([^"]{0,30})', json.dumps(read.specs))
     assert images and all(image.startswith("data:image/png;base64,") for image in images)
 
 
@@ -68,6 +71,42 @@ def test_every_figure_names_and_shows_its_query(read):
         assert sql[analysis[1]].splitlines()[-1] in figure.text
     shown = {found[1] for f in read.figures.values() if (found := re.search(r"Query: (\w+)", f.text))}
     assert shown == set(COLUMNS) - {"attack_failures"}  # nothing failed
+
+
+def test_the_page_carries_the_results_it_shows(read, frames):
+    shown = check_results(frames, "small", "./lake")
+    named = {figure.text.partition("Query: ")[2].split("\n")[0] for figure in read.figures.values()} - {""}
+    assert set(read.results) == named and len(named) > 15
+    for name, carried in read.results.items():
+        frame = shown[name]
+        assert carried["rows"] == frame.height
+        assert set(carried["columns"]) | set(carried["left_out"]) == set(frame.columns)
+        for column, carried_values in carried["columns"].items():
+            of_type = float if frame[column].dtype.is_float() else lambda value: value
+            found = [None if value is None else of_type(value) for value in carried_values]
+            assert pl.Series(column, found, frame[column].dtype).equals(frame[column]), name
+
+
+def test_every_number_of_a_table_is_of_the_result_it_names(read, frames):
+    """Or is printed in the paper, or the difference of both."""
+    shown = check_results(frames, "small", "./lake")
+    paper = pl.read_csv(io.StringIO(published_csv()), infer_schema_length=None)
+    printed = {float(value) for value in (*paper["value"], *paper["likely"].drop_nulls())}
+    tables = 0
+    for name, figure in read.figures.items():
+        found = [value for row in values(figure) for value in row]
+        analysis = figure.text.partition("Query: ")[2].split("\n")[0]
+        if not found or not analysis:
+            continue
+        tables += 1
+        numbers = [column for column in shown[analysis].iter_columns() if column.dtype.is_numeric()]
+        own = {value for column in numbers for value in column.drop_nulls()}
+        if "chance" in shown[analysis].columns:  # "times chance"
+            own |= set(shown[analysis]["overlap"] / shown[analysis]["chance"])
+        differences = {round(value - p, 12) for p in printed for value in own}
+        strange = [v for v in found if v not in own | printed and round(v, 12) not in differences]
+        assert strange == [], name
+    assert tables > 6
 
 
 def test_query_texts_bring_the_views_they_read():
@@ -253,7 +292,7 @@ def test_sections_repeat_for_each_attack(frames, facts):
         both[name] = pl.concat([frame, added]) if name != "study_overview" else frame
     page = PageReader(render_page(both, facts))
     assert {"overlap-0", "overlap-1", "success-1", "quantiles-adversarial-1", "summary"} <= set(page.figures)
-    assert page.text.count("Attack pgd") == 4 + 1
+    assert page.text.count("Attack pgd") == 2 * 4 + 1
     mine = other["relevance_quantiles"].filter(subject="pgd", method="lrp-0").sort("level")["value"].to_list()
     assert mine in values(page.figures["quantiles-adversarial-1"])
     assert mine not in values(page.figures["quantiles-adversarial-0"])
