@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import check_command, map_commands, sql_command
+from flows import check_command, map_commands, report_command, sql_command
 from flows.errors import UserError
 from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
@@ -135,7 +135,8 @@ def run(
             path = prefect_flows().pipeline(study=study, lake=lake, limit=limit)
         target.refresh()
     out.print(summary_table(loaded, target))
-    print(f"{time.monotonic() - started:.0f} s. Report: {path}")
+    link = report_command.file_link(path)
+    out.print(f"{time.monotonic() - started:.0f} s. Report: {link}", highlight=False, soft_wrap=True)
 
 
 def _step(name: str, text: str, example: str) -> None:
@@ -168,18 +169,7 @@ _step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake
 app.command("check", epilog=check_command.EXAMPLES)(check_command.check)
 
 
-@app.command(epilog="Example: relevance-lake report demo --output demo.html")
-def report(
-    study: StudyArgument = "demo",
-    lake: LakeOption = "./lake",
-    output: Annotated[str | None, typer.Option(help="Path of the HTML file.")] = None,
-) -> None:
-    """Write the HTML report from the results in the lake."""
-    from flows.plan import opened
-    from flows.report import report as write
-
-    loaded, target = opened(study, lake)
-    print(write(loaded, target, output))
+app.command(epilog=report_command.EXAMPLE)(report_command.report)
 
 
 @app.command(epilog="Example: relevance-lake train --dataset ./cifar10 --output my-network.keras")

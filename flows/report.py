@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from compute.attacks.imported import Imported
+from flows.errors import UserError
 from flows.lake import Lake
 from flows.plan import Plan
-from flows.study import Study
+from flows.progress import track
+from flows.study import BUILT_IN, Study, load_study
 from flows.versions import versions
-from reports.page import StudyFacts, load_results, write_report
+from reports.exports import export, export_count
+from reports.page import StudyFacts, load_results, page_content, side_by_side, write_report
 
 
 def report_path(study: Study, lake: Lake) -> Path:
@@ -18,10 +22,53 @@ def report_path(study: Study, lake: Lake) -> Path:
     return Path(local) / "reports" / f"{study.name}.html"
 
 
-def report(study: Study, lake: Lake, output: str | None = None) -> str:
-    """Write the report from the results in the lake; its path."""
-    results = load_results(lake.url, study.name)
-    facts = StudyFacts(
+def report(
+    study: Study,
+    lake: Lake,
+    output: str | None = None,
+    compare: Sequence[tuple[Study, Lake]] = (),
+    charts: str | None = None,
+) -> str:
+    """Write the report from the results in the lake; its path.
+
+    `compare`: other studies that the page shows beside it. `charts`: a folder for each chart as SVG and PNG
+    and each table as CSV.
+    """
+    loaded = [
+        (load_results(where.url, one.name), _facts(one, where)) for one, where in ((study, lake), *compare)
+    ]
+    (results, facts), *others = loaded
+    target = Path(output) if output else report_path(study, lake)
+    written = write_report(results, facts, target, others=others).resolve()
+    if charts:
+        content = page_content(side_by_side(loaded))
+        with track(f"charts and tables to {charts}", export_count(content), "files") as advance:
+            for _ in export(content, charts):
+                advance()
+    return str(written)
+
+
+def compared(names: Sequence[str], study: Study, lake: Lake) -> list[tuple[Study, Lake]]:
+    """What `--compare` names: another study of this lake, or this study in another lake.
+
+    Raises UserError for what is neither.
+    """
+    found = []
+    for name in names:
+        if name in BUILT_IN or name.endswith(".toml"):
+            found.append((load_study(name), lake))
+        elif "://" in name or Path(name).is_dir():
+            found.append((study, Lake(name)))
+        else:
+            raise UserError(
+                f"--compare {name}: neither a study ({', '.join(BUILT_IN)}, or a TOML file) "
+                "nor the folder of a lake"
+            )
+    return found
+
+
+def _facts(study: Study, lake: Lake) -> StudyFacts:
+    return StudyFacts(
         name=study.name,
         title=study.title or study.name,
         lake=lake.url,
@@ -30,8 +77,6 @@ def report(study: Study, lake: Lake, output: str | None = None) -> str:
         versions=versions(),
         attacks=tuple(attack.id for attack in study.attacks),
     )
-    target = Path(output) if output else report_path(study, lake)
-    return str(write_report(results, facts, target).resolve())
 
 
 def _limit(study: Study, lake: Lake) -> int | None:

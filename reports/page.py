@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from reports.datasets import taken_apart
 from reports.embedded import packed, plain_columns
-from reports.parts import Section
+from reports.parts import Section, Studied
 from reports.published import PublishedFigures, published_figures
 from reports.results import ReportError, StudyFacts, check_results, load_results
 from reports.sections import sections
@@ -33,16 +33,18 @@ def write_report(
     study: StudyFacts,
     path: str | os.PathLike[str],
     *,
+    others: Sequence[tuple[Mapping[str, pl.DataFrame], StudyFacts]] = (),
     queries: Mapping[str, str] | None = None,
     published: PublishedFigures | None = None,
 ) -> Path:
     """Write the report of a study as one HTML file, whole or not at all, and return its path.
 
-    `results` maps each analysis to its stored result (see `load_results`); `queries` maps an analysis to
+    `results` maps each analysis to its stored result (see `load_results`); `others` are the results of other
+    studies that stand beside it, with what is to be said of them; `queries` maps an analysis to
     its SQL text (default: the texts of the sql room); `published` are the figures to stand beside (default:
     the paper's). Raises ReportError where a result or one of its columns is missing.
     """
-    page = render_page(results, study, queries=queries, published=published)
+    page = render_page(results, study, others=others, queries=queries, published=published)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
@@ -58,6 +60,7 @@ def render_page(
     results: Mapping[str, pl.DataFrame],
     study: StudyFacts,
     *,
+    others: Sequence[tuple[Mapping[str, pl.DataFrame], StudyFacts]] = (),
     queries: Mapping[str, str] | None = None,
     published: PublishedFigures | None = None,
 ) -> str:
@@ -65,9 +68,8 @@ def render_page(
     from reports.bundle import vega_bundle
     from reports.theme import config
 
-    checked = check_results(results, study.name, study.lake)
-    printed = published_figures() if published is None else published
-    content = sections(checked, study, printed)
+    studies = side_by_side([(results, study), *others])
+    content = page_content(studies, published)
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=True,
@@ -78,20 +80,42 @@ def render_page(
     template = environment.get_template("page.html.j2")
     shown = {figure.analysis for section in content for group in section.groups for figure in group.figures}
     specs, data = taken_apart(chart_specs(content))
-    embedded = {name: plain_columns(frame) for name, frame in checked.items() if name in shown}
+    embedded = {
+        one.label: {name: plain_columns(frame) for name, frame in one.results.items() if name in shown}
+        for one in studies
+    }
     return template.render(
-        study=study,
+        title=" and ".join(one.facts.title or one.label for one in studies),
+        studies={one.label: one.facts for one in studies},
         sections=content,
-        settings=settings_table(study),
+        settings={one.label: settings_table(one.facts) for one in studies},
         queries=sql_texts() if queries is None else queries,
         embedded=embedded,
-        data=Markup(packed({"study": study.name, "results": embedded})),
+        data=Markup(packed(embedded)),
         charts=Markup(packed({"config": config("page"), "specs": specs, **data})),
         bundle=Markup(vega_bundle()),
         style=Markup(_joined(STYLES)),
         script=Markup(_joined(SCRIPTS)),
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def side_by_side(studies: Sequence[tuple[Mapping[str, pl.DataFrame], StudyFacts]]) -> list[Studied]:
+    """Studies whose results are complete, each with a label of its own: its name, with its lake where two
+    have the same. Raises ReportError as `check_results`, and where a study is given twice."""
+    names = [facts.name for _, facts in studies]
+    made = []
+    for results, facts in studies:
+        label = facts.name if names.count(facts.name) == 1 else f"{facts.name} in {facts.lake}"
+        if label in (one.label for one in made):
+            raise ReportError(f"the study {label} is compared with itself: name another study or lake")
+        made.append(Studied(label, check_results(results, facts.name, facts.lake), facts))
+    return made
+
+
+def page_content(studies: Sequence[Studied], published: PublishedFigures | None = None) -> list[Section]:
+    """The sections of the page; `published` as `write_report`."""
+    return sections(studies, published_figures() if published is None else published)
 
 
 def chart_specs(content: list[Section]) -> dict[str, dict[str, Any]]:

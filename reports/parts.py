@@ -21,6 +21,15 @@ Results = Mapping[str, pl.DataFrame]
 
 
 @dataclass(frozen=True)
+class Studied:
+    """A study of the page: its results, and the label that tells it from the page's other studies."""
+
+    label: str
+    results: Results
+    facts: StudyFacts
+
+
+@dataclass(frozen=True)
 class Panel:
     """What one figure shows for one convention (or for all methods): a chart, a table or a text as it is."""
 
@@ -39,7 +48,8 @@ class Panel:
 class Figure:
     """A chart or a table, the sentence that says what it shows, and the analysis it is drawn from, if any.
 
-    A figure without panels has nothing to show; its sentence says why.
+    A figure without panels has nothing to show; its sentence says why. study: label of the one study that it
+    is drawn from; empty: all studies of the page.
     """
 
     id: str
@@ -47,11 +57,12 @@ class Figure:
     analysis: str
     sentence: str
     panels: Sequence[Panel] = ()
+    study: str = ""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Figures of one attack; the heading is empty where the study has a single attack."""
+    """Figures of one attack; the heading is empty where the page has a single one."""
 
     heading: str
     figures: Sequence[Figure]

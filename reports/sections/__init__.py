@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import polars as pl
 
 from reports import sentences, tables
-from reports.parts import Figure, Group, Panel, Results, Section, Source
+from reports.parts import Figure, Group, Panel, Section, Source, Studied
 from reports.published import PublishedFigures
-from reports.results import StudyFacts
 from reports.sections import (
     agreement,
     attacks,
@@ -22,47 +24,67 @@ from reports.sections import (
 
 __all__ = ["sections"]
 
+PARTS: tuple[tuple[str, str, tuple[Callable[[Source], list[Figure]], ...]], ...] = (
+    ("attacks", "Attacks", (attacks.figures, confidence.figures)),
+    ("maps", "Relevance maps", (maps.figures,)),
+    ("distributions", "Distributions of relevance", (distributions.figures, spread.figures)),
+    ("ranking", "Ranking", (ranking.figures, agreement.figures)),
+)
+"""Sections whose figures are made for each attack: id, title and what makes the figures."""
 
-def sections(results: Results, facts: StudyFacts, published: PublishedFigures) -> list[Section]:
+
+def sections(studies: Sequence[Studied], published: PublishedFigures) -> list[Section]:
     """All sections in the order of the page."""
-    results = dict(results) | {"attack_overview": facts.in_order(results["attack_overview"])}
-    ids = results["attack_overview"]["attack"].to_list()
-    build: tuple[tuple[str, str, tuple[Callable[[Source], list[Figure]], ...]], ...] = (
-        ("attacks", "Attacks", (attacks.figures, confidence.figures)),
-        ("maps", "Relevance maps", (maps.figures,)),
-        ("distributions", "Distributions of relevance", (distributions.figures, spread.figures)),
-        ("ranking", "Ranking", (ranking.figures, agreement.figures)),
-    )
-    made = [_in_short(results, facts), _study(results, facts)]
-    for name, title, parts in build:
+    sources = _sources(studies, published)
+    made = [_in_short(studies), _study(studies)]
+    for name, title, parts in PARTS:
         groups = [
-            Group(
-                f"Attack {attack}" if len(ids) > 1 else "",
-                [
-                    one
-                    for figures in parts
-                    for one in figures(Source(results, facts, published, attack, f"-{i}"))
-                ],
-            )
-            for i, attack in enumerate(ids)
+            Group(heading, [replace(one, study=label) for figures in parts for one in figures(source)])
+            for heading, label, source in sources
         ]
-        intro = () if groups else ("The study holds no attack.",)
         if name == "attacks" and groups:
+            overview = _together(studies, "attack_overview")
             everything = Figure(
                 "attack-overview",
                 "Attacks in numbers",
                 "attack_overview",
                 sentences.ATTACK_NUMBERS,
-                [Panel(table=tables.attack_table(results["attack_overview"], published))],
+                [Panel(table=tables.attack_table(overview, published))],
             )
             groups.insert(0, Group("", [everything]))
-        made.append(Section(name, title, intro, groups))
-    return [*made, Section("reading", "How to read this", (), [Group("", reading.figures(results, facts))])]
+        made.append(Section(name, title, () if groups else ("The study holds no attack.",), groups))
+    first = studies[0]
+    last = [replace(one, study=first.label) for one in reading.figures(first.results, first.facts)]
+    return [*made, Section("reading", "How to read this", (), [Group("", last)])]
 
 
-def _in_short(results: Results, facts: StudyFacts) -> Section:
-    said = sentences.in_short(results["attack_overview"], results["topk_overlap"])
-    overlap = facts.in_order(results["topk_overlap"])
+def _sources(studies: Sequence[Studied], published: PublishedFigures) -> list[tuple[str, str, Source]]:
+    """Heading, label of the study and source of every attack; ids of figures end with its number."""
+    made: list[tuple[str, str, Source]] = []
+    for study in studies:
+        results = dict(study.results)
+        results["attack_overview"] = study.facts.in_order(results["attack_overview"])
+        ids = results["attack_overview"]["attack"].to_list()
+        for attack in ids:
+            parts = [f"Study {study.label}"] * (len(studies) > 1) + [f"Attack {attack}"] * (len(ids) > 1)
+            source = Source(results, study.facts, published, attack, f"-{len(made)}")
+            made.append((", ".join(parts), study.label, source))
+    return made
+
+
+def _together(studies: Sequence[Studied], analysis: str) -> pl.DataFrame:
+    """The result of all studies, by attack in their order; of several studies an attack names its own."""
+    frames = []
+    for study in studies:
+        frame = study.facts.in_order(study.results[analysis])
+        if len(studies) > 1:
+            frame = frame.with_columns(pl.col("attack") + f" ({study.label})")
+        frames.append(frame)
+    return pl.concat(frames, how="vertical_relaxed")
+
+
+def _in_short(studies: Sequence[Studied]) -> Section:
+    overview, overlap = (_together(studies, name) for name in ("attack_overview", "topk_overlap"))
     compared = overlap["attack"].n_unique() > 1
     figures = []
     if not overlap.is_empty():
@@ -77,24 +99,31 @@ def _in_short(results: Results, facts: StudyFacts) -> Section:
                 [Panel(table=table)],
             )
         )
-    return Section(
-        "in-short",
-        "In short",
-        [*said, sentences.caveat(results["attack_overview"], results["relevance_moments"])],
-        [Group("", figures)],
-    )
+    caveats = [
+        sentences.caveat(study.results["attack_overview"], study.results["relevance_moments"])
+        for study in studies
+    ]
+    said = [*sentences.in_short(overview, overlap), *dict.fromkeys(caveats)]
+    return Section("in-short", "In short", said, [Group("", figures)])
 
 
-def _study(results: Results, facts: StudyFacts) -> Section:
-    overview, moments = results["study_overview"], results["relevance_moments"]
-    scope = Figure(
-        "scope",
-        "What was run",
-        "study_overview",
-        sentences.scope(moments),
-        [Panel(table=tables.overview_table(overview))],
-    )
-    paragraphs = [sentences.conventions(moments["method"].to_list())] if not moments.is_empty() else []
-    return Section(
-        "study", "Study", paragraphs, [Group("", [scope, diagnostics.figure(results["map_diagnostics"])])]
-    )
+def _study(studies: Sequence[Studied]) -> Section:
+    groups = []
+    for i, study in enumerate(studies):
+        overview, moments = study.results["study_overview"], study.results["relevance_moments"]
+        end = f"-{i}" if i else ""
+        scope = Figure(
+            f"scope{end}",
+            "What was run",
+            "study_overview",
+            sentences.scope(moments),
+            [Panel(table=tables.overview_table(overview))],
+            study.label,
+        )
+        where = replace(
+            diagnostics.figure(study.results["map_diagnostics"]), id=f"diagnostics{end}", study=study.label
+        )
+        groups.append(Group(f"Study {study.label}" if len(studies) > 1 else "", [scope, where]))
+    methods = [name for study in studies for name in study.results["relevance_moments"]["method"]]
+    paragraphs = [sentences.conventions(methods)] if methods else []
+    return Section("study", "Study", paragraphs, groups)

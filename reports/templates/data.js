@@ -27,15 +27,14 @@ const formats = {
 };
 const types = { csv: "text/csv", json: "application/json" };
 
-async function download(analysis, format) {
-  const { study, results } = await data();
-  const { columns, rows } = results[analysis];
+async function download({ study, analysis, download: format }) {
+  const { columns, rows } = (await data())[study][analysis];
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([formats[format](columns, rows)], { type: types[format] }));
-  link.download = `${study}-${analysis}.${format}`;
+  link.download = `${study.replace(/[^\w.-]+/g, "-")}-${analysis}.${format}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 for (const button of document.querySelectorAll("[data-download]"))
-  button.addEventListener("click", () => download(button.dataset.analysis, button.dataset.download));
+  button.addEventListener("click", () => download(button.dataset));

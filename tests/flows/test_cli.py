@@ -122,6 +122,19 @@ def test_report_is_written_where_it_is_asked_for(typed, study_file, finished_lak
     assert (tmp_path / "own.html").stat().st_size > 500_000
 
 
+def test_report_compares_studies_and_writes_its_charts(typed, study_file, finished_lake, lake_copy, tmp_path):
+    words = ("report", study_file, "--lake", finished_lake, "--output", "both.html")
+    code, out, _ = typed(*words, "--compare", lake_copy, "--charts", "figures")
+    assert (code, out.strip()) == (0, str(tmp_path / "both.html"))
+    text = (tmp_path / "both.html").read_text("utf-8")
+    assert f"small in {finished_lake}" in text and f"small in {lake_copy}" in text
+    assert (tmp_path / "figures" / "overlap-1-0.svg").exists()
+    assert (tmp_path / "figures" / "summary-0.csv").exists()
+    for wrong, said in ((finished_lake, "compared with itself"), ("nowhere", "neither a study")):
+        code, _, err = typed(*words, "--compare", wrong)
+        assert code == 2 and said in err and "Traceback" not in err
+
+
 def test_init_writes_a_study_that_is_valid(typed, tmp_path):
     assert typed("init", "My Study.toml")[0] == 0
     from flows.study import load_study

@@ -46,8 +46,8 @@ class PageReader(HTMLParser):
 
     @property
     def results(self) -> dict[str, Any]:
-        """The results that the page carries: of each its columns and how many rows."""
-        return unpacked(self.scripts["packed-results"])["results"]
+        """By study and analysis the results that the page carries: of each its columns and how many rows."""
+        return unpacked(self.scripts["packed-results"])
 
     def handle_starttag(self, tag, attrs):
         values = dict(attrs)

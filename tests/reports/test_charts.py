@@ -15,7 +15,7 @@ from reports.charts.attacks import pair_gallery, success_matrix
 from reports.charts.ranking import rank_shift_histograms
 from reports.images import amplification, blank_uri, difference_uri, map_uri, photo_uri
 from reports.names import convention, decimal, method_name, method_order, percent, signed
-from reports.page import chart_specs
+from reports.page import chart_specs, side_by_side
 from reports.published import published_figures
 from reports.sections import sections
 from reports.theme import config, spec
@@ -28,7 +28,7 @@ def pixels(uri):
 
 @pytest.fixture(scope="module")
 def specs(frames, facts):
-    return chart_specs(sections(frames, facts, published_figures()))
+    return chart_specs(sections(side_by_side([(frames, facts)]), published_figures()))
 
 
 def test_every_chart_is_valid_vega_lite(specs):

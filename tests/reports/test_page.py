@@ -76,8 +76,8 @@ def test_every_figure_names_and_shows_its_query(read):
 def test_the_page_carries_the_results_it_shows(read, frames):
     shown = check_results(frames, "small", "./lake")
     named = {figure.text.partition("Query: ")[2].split("\n")[0] for figure in read.figures.values()} - {""}
-    assert set(read.results) == named and len(named) > 15
-    for name, carried in read.results.items():
+    assert set(read.results["small"]) == named and len(named) > 15
+    for name, carried in read.results["small"].items():
         frame = shown[name]
         assert carried["rows"] == frame.height
         assert set(carried["columns"]) | set(carried["left_out"]) == set(frame.columns)
