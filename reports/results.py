@@ -49,7 +49,8 @@ COLUMNS = {
     "map_correlation": "method attack measure pairs mean std level value",
     "rank_shift": "method attack original_band adversarial_band bin_low bin_high components share",
     "rank_shift_quantiles": (
-        "method attack original_band adversarial_band components level abs_shift mean_shift share_unmoved"
+        "method attack original_band adversarial_band components level abs_shift abs_shift_share mean_shift "
+        "share_unmoved"
     ),
     "pair_gallery": (
         "attack place image_id label target original_pixels adversarial_pixels target_probability l2 "

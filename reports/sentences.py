@@ -261,7 +261,8 @@ OVERLAP_TABLE = (
 )
 COMPARED_POINTS = "Differences to the printed figures are in percentage points."
 SHIFT_TABLE = (
-    "In places; only components found again are counted, and unmoved is the share of those with shift zero."
+    "Quantiles in places, the median also as a share of all n components of a map; only components found "
+    "again are counted, and unmoved is the share of those with shift zero."
 )
 COMPARED = (
     "Printed figures are those of the paper, over its own network and its 77,402 adversarial examples; "

@@ -224,10 +224,18 @@ def overlap_table(overlap: pl.DataFrame, methods: Sequence[str], published: Publ
 
 
 def rank_shift_table(quantiles: pl.DataFrame, methods: Sequence[str], published: PublishedFigures) -> Table:
-    """Quantiles of |rank shift|, its mean and the share that did not move, by band pair and method."""
+    """Quantiles of |rank shift|, the median as a share of the n components, mean shift, share that stayed."""
     levels = sorted(set(quantiles["level"]))
     table = Table(
-        ("looked for", "method", "components", *(f"{x:g}" for x in levels), "mean shift", "unmoved")
+        (
+            "looked for",
+            "method",
+            "components",
+            *(f"{x:g}" for x in levels),
+            "0.5, of n",
+            "mean shift",
+            "unmoved",
+        )
     )
     rows = {
         (r["method"], r["original_band"], r["adversarial_band"], r["level"]): r
@@ -241,6 +249,8 @@ def rank_shift_table(quantiles: pl.DataFrame, methods: Sequence[str], published:
                 printed = published.rank_shift(method, *pair, level)
                 remark = "" if printed is None else f"printed: {printed:g}"
                 cells.append(number(row.get("abs_shift"), lambda v: decimal(v, 1), remark))
+            median = rows.get((method, *pair, 0.5), {})
+            cells.append(number(median.get("abs_shift_share"), percent))
             cells.append(number(found[0].get("mean_shift"), lambda v: signed(v, 2)))
             cells.append(number(found[0].get("share_unmoved"), percent))
             head = (names.band_pair_name(*pair), len(methods) if i == 0 else 0)
