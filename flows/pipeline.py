@@ -75,9 +75,9 @@ def explain_unit(study: str, lake: str, limit: int | None, subject: str, shard: 
     return target.written, target.skipped
 
 
-@task(cache_policy=NO_CACHE, task_run_name="partial results of {method}, {subject}, shard {shard}")
-def make_partials(lake: str, units: list[Unit], method: str, subject: str, shard: int | None) -> Counts:
-    """Partial results of one method and subject, in one shard or (none) in all."""
+@task(cache_policy=NO_CACHE, task_run_name="partial results of {part}")
+def make_partials(lake: str, units: list[Unit], part: str) -> Counts:
+    """Partial results of one shard, or those of one method in all shards."""
     analysing.make_units(Lake(lake), units)
     return len(units), 0
 
@@ -141,7 +141,10 @@ def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
     """
     loaded, target = opened(study, lake, limit)
     for stage in analysing.stages(loaded, target):
-        _each(make_partials, [(lake, units, *units[0].series[2:4], units[0].shard) for units in stage], 0)
+        parts: dict[str, list[Unit]] = {}
+        for unit in (unit for piece in stage for unit in piece):
+            parts.setdefault(unit.series[2] if unit.shard is None else f"shard {unit.shard}", []).append(unit)
+        _each(make_partials, [(lake, units, part) for part, units in parts.items()], 0)
     return merge_partials(study, lake, limit)
 
 
