@@ -30,7 +30,7 @@ def scope_of(study: Study, lake: Lake) -> Scope:
     return Scope(
         dataset=study.dataset.id,
         model=study.model.id,
-        attacks=tuple(attack.id for attack in study.attacks),
+        attacks=tuple(attack.id for attack in study.subjects),
         methods=study.methods,
         last_image=last_image if study.limit else None,
     )

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compute.attacks import registry
+from compute.attacks import controls, registry
+from compute.attacks.controls import Control
 from compute.attacks.imported import Imported, judge, read_pixels
 from compute.attacks.result import AttackResult
 from flows import networks
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
-from flows.plan import Plan
+from flows.plan import CONTROLS, Plan
 from flows.progress import console, track
 from flows.study import AttackSection, Study
-from flows.vectors import table_of
+from flows.vectors import matrix, table_of
 from flows.versions import recorded
 from sql.tables import ADVERSARIALS, ATTACKS, IMPORTS
 
@@ -32,7 +33,7 @@ def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
     plan = Plan(study, lake)
     chosen = plan.chosen()
     missing = []
-    for attack in study.attacks:
+    for attack in study.subjects:
         for shard in chosen.shards():
             found = [lake.find(p) is not None for p in plan.adversarials(attack, shard, chosen)]
             lake.skipped += sum(found)
@@ -65,6 +66,8 @@ def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
         return
     if isinstance(attack.parameters, Imported):
         _import(plan, attack, shard, wanted)
+    elif isinstance(attack.parameters, CONTROLS):
+        _control(plan, attack, attack.parameters, shard, wanted)
     else:
         _search(plan, attack, attack.parameters, shard, wanted)
 
@@ -86,6 +89,43 @@ def _import(plan: Plan, attack: AttackSection, shard: int, wanted: Sequence[Part
         results = judge(pixels[rows], originals, logits[rows], np.full(len(of), target))
         _write(plan, partition, inside.image_id[of], inside.label[of], results)
         first += len(of)
+
+
+def _control(
+    plan: Plan, control: AttackSection, parameters: Control, shard: int, wanted: Sequence[Partition]
+) -> None:
+    """Make the controls of a shard's pairs, target by target; the attack comes first."""
+    images, chosen = read_images(plan.study, plan.lake, shard), plan.chosen()
+    network = _network(plan)
+    attacked = {
+        partition.aimed: partition
+        for partition in plan.adversarials(plan.study.attack(parameters.of), shard, chosen)
+    }
+    with track(f"{control.id}, shard {shard}", sum(p.rows for p in wanted), "pairs") as advance:
+        for partition in wanted:
+            path = plan.lake.find(attacked[partition.aimed])
+            if path is None:
+                raise RuntimeError(
+                    f"{attacked[partition.aimed].file} is not in the lake: the attack comes first"
+                )
+            rows = plan.lake.read(path, ["image_id", "label", "status", "pixels"])
+            image_id, label = (np.asarray(rows[name]).astype(np.int64) for name in ("image_id", "label"))
+            inside = np.isin(image_id, chosen.image_id)
+            image_id, label = image_id[inside], label[inside]
+            originals = images.of(image_id)
+            pairs = controls.Attacked(
+                image_id,
+                label,
+                np.full(len(label), partition.aimed),
+                originals,
+                matrix(rows["pixels"])[inside].reshape(originals.shape),
+                np.asarray(rows["status"])[inside] == "success",
+            )
+            results = controls.make(
+                parameters, control.id, pairs, lambda x: network.logits(x, plan.study.batch_size)
+            )
+            _write(plan, partition, image_id, label, results)
+            advance(len(results))
 
 
 def _network(plan: Plan) -> networks.Network:

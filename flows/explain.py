@@ -96,13 +96,16 @@ def _load(plan: Plan, target: Target) -> tuple[Work, np.ndarray]:
     """A target's work and its images, float32 [m, h, w, c]."""
     if target.examples is None:
         inside = plan.chosen().in_shard(target.shard)
-        images = read_images(plan.study, plan.lake, target.shard).of(inside.image_id)
-        return Work(target.partitions, inside.image_id, inside.label, inside.label), images
-    path, rows = target.examples
-    table = plan.lake.read(path, ["image_id", "label", "pixels"]).take(rows)
-    image_id, label = (np.asarray(table[name]).astype(np.int64) for name in ("image_id", "label"))
-    images = matrix(table["pixels"]).reshape(-1, *image_shape(plan.study, plan.lake))
-    return Work(target.partitions, image_id, label, np.full(len(label), target.target)), images
+        asked = inside.label != target.target  # none is asked twice for its own class
+        image_id, label = inside.image_id[asked], inside.label[asked]
+        images = read_images(plan.study, plan.lake, target.shard).of(image_id)
+    else:
+        path, rows = target.examples
+        table = plan.lake.read(path, ["image_id", "label", "pixels"]).take(rows)
+        image_id, label = (np.asarray(table[name]).astype(np.int64) for name in ("image_id", "label"))
+        images = matrix(table["pixels"]).reshape(-1, *image_shape(plan.study, plan.lake))
+    classes = label if target.explains == "label" else np.full(len(label), target.target)
+    return Work(target.partitions, image_id, label, classes), images
 
 
 def _keep(study: Study, lake: Lake, works: Sequence[Work], first: int, batch: dict[str, RawMaps]) -> None:

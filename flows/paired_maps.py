@@ -17,7 +17,7 @@ from flows.lake import Lake
 from sql.catalog import LakeDatabase
 from sql.tables import NULL_PARTITION, SHARD
 
-NUMBERS = ("image_id", "label", "ties_at_31", "ties_at_307")
+NUMBERS = ("image_id", "label", "start", "ties_at_31", "ties_at_307")
 
 MAPS_AT_A_TIME = 128
 """Of 3072 components: 2.4 MB of values and ranks."""
@@ -37,6 +37,7 @@ class Maps:
 
     image_id: np.ndarray
     label: np.ndarray
+    start: np.ndarray
     ties_at_31: np.ndarray
     ties_at_307: np.ndarray
     relevance: np.ndarray
@@ -57,7 +58,7 @@ class Pairs:
     """Pairs of maps that are compared, towards one target.
 
     originals: maps of originals [o]. top: their 10 % most relevant components [o, k], most relevant first.
-    adversarial: maps of adversarial examples [p]. of: the row of each one's original [p].
+    adversarial: maps of adversarial examples, controls or questions [p]. of: the row of each one's original.
     """
 
     originals: Maps
@@ -108,13 +109,12 @@ class MapFiles:
 class MapLists:
     """Of which images a database shows ok maps, by series and target; read before the maps are.
 
-    ok: all of them. originals, compared: those of comparable_originals and comparable_adversarials.
+    ok: all of them. originals, compared: those of comparable_originals and comparable_maps.
     """
 
     def __init__(self, database: LakeDatabase) -> None:
         self.ok, self.originals, self.compared = (
-            image_ids(database, view)
-            for view in ("relevance", "comparable_originals", "comparable_adversarials")
+            image_ids(database, view) for view in ("relevance", "comparable_originals", "comparable_maps")
         )
 
 

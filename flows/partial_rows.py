@@ -78,6 +78,24 @@ def pair_ranks(pairs: Pairs) -> Columns:
     }
 
 
+def compared_ranks(pairs: Pairs) -> Columns:
+    """What the ranks of any map and of its original have in common."""
+    ranks, originals, other, of, n = pairs.top_ranks, pairs.originals, pairs.adversarial, pairs.of, pairs.n
+    k_1, k_10 = top_places(n)
+    return {
+        "image_id": other.image_id,
+        "label": other.label,
+        "n": np.full(len(of), n),
+        "is_flipped": (other.start < 0) != (originals.start[of] < 0),
+        "shared_1": (ranks[:, :k_1] < k_1).sum(axis=1),
+        "shared_10": (ranks < k_10).sum(axis=1),
+        "opposed_1": (ranks[:, :k_1] >= n - k_1).sum(axis=1),
+        "opposed_10": (ranks >= n - k_10).sum(axis=1),
+        "tied_1": np.maximum(other.ties_at_31, originals.ties_at_31[of]),
+        "tied_10": np.maximum(other.ties_at_307, originals.ties_at_307[of]),
+    }
+
+
 def pair_values(pairs: Pairs) -> Columns:
     """What each pair's values have in common."""
     maps = pairs.originals.relevance, pairs.adversarial.relevance, pairs.of
@@ -120,6 +138,7 @@ MEASURES = {
     "overlap_counts": Measure(("rank",), overlap_counts, add_components),
     "pair_ranks": Measure(("rank",), pair_ranks),
     "pair_values": Measure(("relevance",), pair_values),
+    "compared_ranks": Measure(("rank",), compared_ranks),
 }
 """By partial result of shards."""
 

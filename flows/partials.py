@@ -12,7 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import groupby
 
 import pyarrow as pa
@@ -155,7 +155,7 @@ class Partials:
             for series, shards in sorted(self._maps.items())
             for shard in sorted(shards)
             for partial in partials
-            if _is_compared(series) or not partial.compares
+            if self._wants(partial, series)
         ]
 
     def of_series(self) -> list[Unit]:
@@ -192,6 +192,22 @@ class Partials:
         path = _path(partial, series, shard, cut)
         found = self._lake.footer(path).get("made_from", {}) if self._lake.exists(path) else {}
         return Unit(partial, series, shard, cut, sources, found, reads)
+
+    def _wants(self, partial: Partial, series: Series) -> bool:
+        *_, subject, explains = series
+        if partial.compares_all:
+            return (subject, explains) != ("original", "label")
+        of_paper = subject != "original" and subject not in self._controls and explains == "target"
+        return of_paper or not partial.compares
+
+    @cached_property
+    def _controls(self) -> set[str]:
+        """Ids of the attacks that are controls."""
+        rows = [
+            self._lake.read(f"attacks/{name}", ["attack", "control_of"]).to_pylist()[0]
+            for name in self._lake.names("attacks")
+        ]
+        return {row["attack"] for row in rows if row["control_of"] is not None}
 
     def _cut(self, shard: int | None) -> int | None:
         last = self._scope.last_image
@@ -240,11 +256,6 @@ def together(units: Iterable[Unit]) -> Iterator[list[Unit]]:
     outdated = (unit for unit in units if not unit.is_current)
     for _, group in groupby(outdated, key=lambda unit: (unit.series, unit.shard)):
         yield list(group)
-
-
-def _is_compared(series: Series) -> bool:
-    *_, subject, explains = series
-    return subject != "original" and explains == "target"
 
 
 def _files(units: Iterable[Unit]) -> dict[str, tuple[str, ...]]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from compute.attacks.controls import Noise
+from compute.attacks.controls import Path as Way
 from compute.attacks.imported import Imported, find_examples
 from compute.attacks.registry import is_targeted
 from compute.classifier import model_sha256
@@ -26,6 +28,7 @@ from flows.study import AttackSection, Study, load_study
 from sql.tables import SHARD
 
 ORIGINAL = "original"
+CONTROLS = (Noise, Way)
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Plan:
     def check_inputs(self) -> None:
         """Raise what is wrong with the inputs before work starts: missing files, a lake made from others."""
         _ = self.dataset_made_from, self.model_made_from
-        for attack in self.study.attacks:
+        for attack in self.study.subjects:
             self.attack_made_from(attack)
         for partition in self.known():
             self.lake.find(partition)
@@ -192,7 +195,14 @@ class Plan:
         parameters = attack.parameters.as_row()
         if isinstance(attack.parameters, Imported):
             parameters["files"] = find_examples(attack.parameters.path).fingerprint
-        return {"dataset": self.dataset_made_from, "model": self.model_made_from, "attack": parameters}
+        made_from = {"dataset": self.dataset_made_from, "model": self.model_made_from, "attack": parameters}
+        if isinstance(attack.parameters, CONTROLS):
+            made_from["controlled"] = self.attack_made_from(self._controlled(attack))["attack"]
+        return made_from
+
+    def _controlled(self, attack: AttackSection) -> AttackSection:
+        """The attack that a control is of; any other is of itself."""
+        return self.study.attack(attack.parameters.of) if isinstance(attack.parameters, CONTROLS) else attack
 
     def _selection(self, attack: AttackSection | None) -> dict[str, Any]:
         """Of which images a partition is, where it is not of all that are correctly classified.
@@ -201,7 +211,7 @@ class Plan:
         this an attack on other images would pass for one on these. An imported attack's own files
         say of which images it is.
         """
-        if attack is not None and isinstance(attack.parameters, Imported):
+        if attack is not None and isinstance(self._controlled(attack).parameters, Imported):
             return {}
         if len(self._candidates) == np.count_nonzero(self._predicted().correct):
             return {}
@@ -212,7 +222,7 @@ class Plan:
         """Which of these images are attacked towards a target, bool [m]; untargeted attacks take all."""
         if not is_targeted(attack.parameters):
             return np.ones(len(images.label), bool)
-        others = images.label != target
+        others, attack = images.label != target, self._controlled(attack)
         if isinstance(attack.parameters, Imported):
             return others & np.isin(images.image_id, self.pairing(attack).of(target))
         return others
@@ -236,26 +246,35 @@ class Plan:
 
     def original_maps(self, method: Method, shard: int, chosen: Chosen) -> Partition:
         """Maps of the shard's originals, explained for their label."""
-        made_from = {
+        keys = self._map_keys(method, ORIGINAL, "label", None)
+        rows = len(chosen.in_shard(shard).image_id)
+        return Partition("relevance", keys, shard, rows, self._original_made_from(method))
+
+    def question_maps(self, method: Method, target: int, shard: int, chosen: Chosen) -> Partition:
+        """Maps of the shard's originals of other classes, explained for a target."""
+        keys = self._map_keys(method, ORIGINAL, "target", target)
+        rows = int((chosen.in_shard(shard).label != target).sum())
+        return Partition("relevance", keys, shard, rows, self._original_made_from(method))
+
+    def _original_made_from(self, method: Method) -> dict[str, Any]:
+        return {
             "dataset": self.dataset_made_from,
             "model": self.model_made_from,
             "method": method.as_row(),
             **self._selection(None),
         }
-        keys = self._map_keys(method, ORIGINAL, "label", None)
-        return Partition("relevance", keys, shard, len(chosen.in_shard(shard).image_id), made_from)
 
     def adversarial_maps(
-        self, method: Method, attack: AttackSection, target: int, shard: int, successes: int
+        self, method: Method, attack: AttackSection, explains: str, target: int, shard: int, rows: int
     ) -> Partition:
-        """Maps of the shard's successful adversarial examples of a target, explained for that target."""
+        """Maps of so many of the shard's images of an attack or a control towards a target."""
         made_from = {
             **self.attack_made_from(attack),
             "method": method.as_row(),
             **self._selection(attack),
         }
-        keys = self._map_keys(method, attack.id, "target", target)
-        return Partition("relevance", keys, shard, successes, made_from)
+        keys = self._map_keys(method, attack.id, explains, target)
+        return Partition("relevance", keys, shard, rows, made_from)
 
     def _map_keys(
         self, method: Method, subject: str, explains: str, target: int | None
@@ -269,14 +288,30 @@ class Plan:
             ("target", target),
         )
 
-    def successes(self, path: str, chosen: Chosen) -> np.ndarray:
-        """Rows of an adversarials file whose maps are wanted: successes among the chosen images."""
+    def explained(self, attack: AttackSection, path: str, chosen: Chosen) -> dict[str, np.ndarray]:
+        """Rows of a file of adversarials whose maps are wanted, by the class explained: label or target.
+
+        Of an attack those of successes; in the 2 x 2 design they are explained for both. The image of a
+        control is explained for its own class.
+        """
         rows = self.lake.read(path, ["image_id", "status"])
-        wanted = np.isin(np.asarray(rows["image_id"]), chosen.image_id)
-        return np.flatnonzero(wanted & (np.asarray(rows["status"]) == "success"))
+        wanted, status = np.isin(np.asarray(rows["image_id"]), chosen.image_id), np.asarray(rows["status"])
+        success, kept = (np.flatnonzero(wanted & (status == name)) for name in ("success", "kept"))
+        if isinstance(attack.parameters, Way):
+            found = {"label": kept, "target": success}
+        elif isinstance(attack.parameters, Noise):
+            found = {"label": kept}
+        else:
+            found = {"target": success}
+            if self.study.controls.two_by_two and is_targeted(attack.parameters):
+                found["label"] = success
+        return {explains: places for explains, places in found.items() if len(places)}
 
     def known(self) -> Iterator[Partition]:
-        """Every wanted partition that can be named by now, in the order in which they are made."""
+        """Every wanted partition that can be named by now, in the order in which they are made.
+
+        Maps that were computed elsewhere are wanted for the paper's comparison alone, not for controls.
+        """
         count = self.image_count()
         if count is None:
             return
@@ -286,26 +321,39 @@ class Plan:
             return
         chosen = self.chosen()
         methods = self.study.parsed_methods()
-        for attack in self.study.attacks:
+        for attack in self.study.subjects:
             for shard in chosen.shards():
                 yield from self.adversarials(attack, shard, chosen)
         for shard in chosen.shards():
             for method in methods:
                 yield self.original_maps(method, shard, chosen)
-        for attack in self.study.attacks:
+                for target in () if method.is_imported else self.questions(shard, chosen):
+                    yield self.question_maps(method, target, shard, chosen)
+        for attack in self.study.subjects:
             for shard in chosen.shards():
                 for examples in self.adversarials(attack, shard, chosen):
                     path = self.lake.find(examples)
-                    successes = 0 if path is None else len(self.successes(path, chosen))
-                    for method in methods if successes else ():
-                        yield self.adversarial_maps(method, attack, examples.aimed, shard, successes)
+                    wanted = {} if path is None else self.explained(attack, path, chosen)
+                    for explains, places in wanted.items():
+                        of_paper = explains == "target" and not isinstance(attack.parameters, CONTROLS)
+                        for method in methods if of_paper else self.study.computed_methods():
+                            yield self.adversarial_maps(
+                                method, attack, explains, examples.aimed, shard, len(places)
+                            )
+
+    def questions(self, shard: int, chosen: Chosen) -> list[int]:
+        """Targets that originals of a shard are explained for: of the 2 x 2 design, else none."""
+        if not self.study.controls.two_by_two:
+            return []
+        label = chosen.in_shard(shard).label
+        return [target for target in range(len(self.class_names())) if (label != target).any()]
 
     def has_adversarials(self) -> bool:
-        """Whether every adversarial example is there."""
+        """Whether every adversarial example is there, controls included."""
         chosen = self.chosen()
         return all(
             self.lake.find(partition)
-            for attack in self.study.attacks
+            for attack in self.study.subjects
             for shard in chosen.shards()
             for partition in self.adversarials(attack, shard, chosen)
         )

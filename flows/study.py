@@ -23,7 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-from compute.attacks.registry import ATTACKS, default_id
+from compute.attacks.controls import Control, Noise
+from compute.attacks.controls import Path as Way
+from compute.attacks.registry import ATTACKS, default_id, is_targeted
 from compute.classifier import SHIPPED
 from compute.methods import Method, parse_method
 from flows.errors import UserError
@@ -171,6 +173,39 @@ AnyAttack: Any = Annotated[
 ]
 
 
+class ControlsSection(Section):
+    """What the maps of an attack are held against; see compute/attacks/controls.py."""
+
+    two_by_two: bool = False
+    """whether original and adversarial example are explained for label and target both"""
+    noise: bool = False
+    reverse: bool = False
+    path: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    """parts of the way from the original to the adversarial example"""
+    seed: Annotated[int, Field(ge=0, lt=INTEGERS)] = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether there is an image to make."""
+        return self.noise or self.reverse or bool(self.path)
+
+    def of(self, attack: AttackSection) -> list[AttackSection]:
+        """The controls of an attack."""
+        made: dict[str, Control] = {}
+        if self.noise:
+            made[f"noise-{attack.id}"] = Noise(attack.id, self.seed)
+        if self.reverse:
+            made[f"reverse-{attack.id}"] = Way(attack.id, -1.0)
+        for fraction in sorted(self.path):
+            made[f"path-{fraction:g}-{attack.id}"] = Way(attack.id, fraction)
+        return [
+            AttackSection.model_construct(
+                id=name, algorithm=control.as_row()["algorithm"], parameters=control
+            )
+            for name, control in made.items()
+        ]
+
+
 class Study(Section):
     """One study; see `relevance-lake init` for the file with comments."""
 
@@ -181,6 +216,7 @@ class Study(Section):
     dataset: DatasetSection = DatasetSection.model_validate({})
     model: ModelSection = ModelSection.model_validate({})
     attacks: tuple[AnyAttack, ...] = Field(({},), validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
+    controls: ControlsSection = ControlsSection.model_validate({})
     methods: tuple[MethodId, ...]
 
     @model_validator(mode="after")
@@ -194,10 +230,29 @@ class Study(Section):
                 raise ValueError(f"{kind} {', '.join(twice)} stands twice{remedy}")
         if any(a.id == "original" for a in self.attacks):
             raise ValueError("an attack cannot have the id 'original': that names the unattacked image")
+        if self.controls.any and not self.controlled:
+            raise ValueError("controls need an attack that aims at a class: an untargeted one has none")
+        if taken := {a.id for a in self.attacks} & {c.id for c in self.control_subjects}:
+            raise ValueError(f"an attack cannot have the id {min(taken)!r}: that names a control")
         return self
 
     def attack(self, attack_id: str) -> AttackSection:
-        return next(attack for attack in self.attacks if attack.id == attack_id)
+        """An attack or a control."""
+        return next(attack for attack in self.subjects if attack.id == attack_id)
+
+    @property
+    def controlled(self) -> tuple[AttackSection, ...]:
+        """The attacks that have controls: those that aim at a class."""
+        return tuple(attack for attack in self.attacks if is_targeted(attack.parameters))
+
+    @property
+    def control_subjects(self) -> tuple[AttackSection, ...]:
+        return tuple(control for attack in self.controlled for control in self.controls.of(attack))
+
+    @property
+    def subjects(self) -> tuple[AttackSection, ...]:
+        """What makes images of originals: attacks, then their controls."""
+        return (*self.attacks, *self.control_subjects)
 
     def parsed_methods(self) -> tuple[Method, ...]:
         return tuple(parse_method(method) for method in self.methods)
@@ -304,4 +359,6 @@ def _allowed_keys(place: list[Any]) -> list[str]:
     if names[0] == "attacks":
         kind = next((name for name in names if name in ATTACKS), "lbfgs")
         return ["id", "algorithm", *(field.name for field in fields(ATTACKS[kind]))]
-    return list({"dataset": DatasetSection, "model": ModelSection}[names[0]].model_fields)
+    return list(
+        {"dataset": DatasetSection, "model": ModelSection, "controls": ControlsSection}[names[0]].model_fields
+    )

@@ -16,7 +16,7 @@ from compute.attacks.imported import Imported, find_examples
 from compute.attacks.registry import is_targeted
 from compute.datasets import load_dataset
 from flows.lake import Lake, Partition
-from flows.plan import Plan
+from flows.plan import CONTROLS, Plan
 from flows.study import AttackSection, Study
 from sql.tables import SHARD
 
@@ -28,6 +28,8 @@ REFERENCE_GRADIENTS_A_PAIR = {"mse": 475, "mae": 6_200}
 """The same as Foolbox 2.4.0 has it, by its distance."""
 SECONDS_AN_IMPORT = 0.002
 """Reading an adversarial example of others and asking the network."""
+SECONDS_A_CONTROL = 0.01
+"""Sizing noise and asking the network."""
 SECONDS_A_MAP = 0.006
 """One LRP rule on the same network, ranking and writing included."""
 BYTES_A_COMPONENT = {"images": 0.9, "predictions": 0.02, "adversarials": 1.6, "relevance": 4.9}
@@ -128,7 +130,7 @@ def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
     study, lake = plan.study, plan.lake
     count, classes, components = _dataset_size(plan)
     wanted = {name: ToCome() for name in ("images", "predictions", "adversarials", "relevance")}
-    speed = {attack.id: _seconds_a_pair(attack) for attack in study.attacks}
+    speed = {attack.id: _seconds_a_pair(attack) for attack in study.subjects}
     speed |= {method.id: SECONDS_A_MAP for method in study.computed_methods()}
     for partition in plan.known():
         if not lake.find(partition):
@@ -145,14 +147,20 @@ def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
         for attack, (files, pairs) in most.pairs.items():
             wanted["adversarials"].add(files, pairs, speed[attack])
         wanted["relevance"].add(most.shards * methods, most.images * methods, seconds_a_map)
+        if study.controls.two_by_two:
+            asked = methods * most.shards * classes, methods * most.images * (classes - 1)
+            wanted["relevance"].add(*asked, seconds_a_map)
     examples = wanted["adversarials"]
-    wanted["relevance"].add(methods * examples.files, methods * examples.rows, seconds_a_map)
+    questions = methods * (2 if study.controls.two_by_two else 1)
+    wanted["relevance"].add(questions * examples.files, questions * examples.rows, seconds_a_map)
     return wanted, components
 
 
 def _seconds_a_pair(attack: AttackSection) -> float:
     if isinstance(attack.parameters, Imported):
         return SECONDS_AN_IMPORT
+    if isinstance(attack.parameters, CONTROLS):
+        return SECONDS_A_CONTROL
     gradients = GRADIENTS_A_PAIR
     if isinstance(attack.parameters, Foolbox24):
         gradients = REFERENCE_GRADIENTS_A_PAIR[attack.parameters.distance]
@@ -183,7 +191,7 @@ def most_pairs(study: Study, count: int, classes: int) -> Most:
     ids = ids[: study.limit]
     shards = len(np.unique(ids // SHARD))
     pairs = {}
-    for attack in study.attacks:
+    for attack in study.subjects:
         if attack.id in imported:
             found = imported[attack.id]
             inside = np.isin(found.image_id, ids) & (found.target < classes)

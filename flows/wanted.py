@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,27 +18,28 @@ Unit = tuple[str, int]
 
 @dataclass(frozen=True)
 class Target:
-    """Images of a shard that are explained for one class: originals (their label), or examples of a target.
+    """Images of a shard that are explained for their label, or for a target.
 
     partitions: by method, all that the study wants, or those that the lake lacks.
-    target: the class that the examples aim at; None: originals.
+    explains: label or target. target: of the examples, or of the question; None: originals and their label.
     examples: path of the adversarials and the rows of it whose maps are wanted; None: originals.
     """
 
     shard: int
     partitions: dict[Method, Partition]
+    explains: str = "label"
     target: int | None = None
     examples: tuple[str, np.ndarray] | None = None
 
     def lacking(self, lake: Lake) -> Target:
         """The same with what is not in the lake yet."""
         missing = {method: p for method, p in self.partitions.items() if not lake.find(p)}
-        return Target(self.shard, missing, self.target, self.examples)
+        return replace(self, partitions=missing)
 
 
 def units_of(plan: Plan) -> list[Unit]:
     """Subjects and shards of a study; predictions must be in the lake."""
-    subjects = (ORIGINAL, *(attack.id for attack in plan.study.attacks))
+    subjects = (ORIGINAL, *(attack.id for attack in plan.study.subjects))
     return [(subject, shard) for subject in subjects for shard in plan.chosen().shards()]
 
 
@@ -47,17 +48,21 @@ def targets_of(plan: Plan, unit: Unit, methods: Sequence[Method]) -> list[Target
     subject, shard = unit
     chosen = plan.chosen()
     if subject == ORIGINAL:
-        return [Target(shard, {method: plan.original_maps(method, shard, chosen) for method in methods})]
+        own = Target(shard, {method: plan.original_maps(method, shard, chosen) for method in methods})
+        questions = [
+            Target(shard, {m: plan.question_maps(m, t, shard, chosen) for m in methods}, "target", t)
+            for t in plan.questions(shard, chosen)
+        ]
+        return [own, *questions]
     attack, targets = plan.study.attack(subject), []
     for partition in plan.adversarials(attack, shard, chosen):
         path = plan.lake.find(partition)
         if path is None:
             raise RuntimeError(f"{partition.file} is not in the lake: the attack comes first")
-        rows = plan.successes(path, chosen)
-        if len(rows):
-            aimed = partition.aimed
-            wanted = {m: plan.adversarial_maps(m, attack, aimed, shard, len(rows)) for m in methods}
-            targets.append(Target(shard, wanted, aimed, (path, rows)))
+        aimed = partition.aimed
+        for explains, rows in plan.explained(attack, path, chosen).items():
+            wanted = {m: plan.adversarial_maps(m, attack, explains, aimed, shard, len(rows)) for m in methods}
+            targets.append(Target(shard, wanted, explains, aimed, (path, rows)))
     return targets
 
 

@@ -63,8 +63,13 @@ class Partial(Analysis):
 
     @property
     def compares(self) -> bool:
-        """Whether it compares maps of adversarial examples with those of their originals."""
+        """Whether it compares maps with those of their originals."""
         return "adversarials" in self.said("Inputs")
+
+    @property
+    def compares_all(self) -> bool:
+        """Whether it compares all maps with those of their originals, not only the paper's."""
+        return self.said("Maps") == "all"
 
 
 @dataclass(frozen=True)

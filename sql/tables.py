@@ -106,7 +106,7 @@ ADVERSARIALS = Table(
     (DATASET, MODEL, ATTACK, TARGET),
     (
         IMAGE_ID, LABEL,
-        Column("status", "string", "", "success, failed (pixels = best attempt, the original where the attack gives none, or as imported) or already_target"),
+        Column("status", "string", "", "success, failed (pixels = best attempt, the original where the attack gives none, or as imported) or already_target; of a control: success where it is of the target, kept where it is of the label"),
         Column("reason", "string", "", "why it failed; null unless failed"),
         Column("pixels", "float32[n]", "1 = white", "the delivered image in [0, 1], same order as images.pixels"),
         LOGITS,
@@ -177,7 +177,7 @@ ATTACKS = Table(
     "attacks", "one row per attack", (),
     (
         ATTACK,
-        Column("algorithm", "string", "", "lbfgs, one of Foolbox's, or imported; parameters that an attack lacks are null"),
+        Column("algorithm", "string", "", "lbfgs, one of Foolbox's, imported, or a control; parameters that an attack lacks are null"),
         Column("preset", "string", "", "foolbox-2.4: step by step as that version does it; else null"),
         Column("targeted", "bool", "", "whether it aims at a class; else it is run once an image"),
         Column("distance", "string", "", "what is minimised or bounded: mse or mae (mean over components), l2, linf or elastic-net"),
@@ -206,6 +206,8 @@ ATTACKS = Table(
         Column("spherical_step", "float64", "share", "first step around the original, over the distance to it (boundary)"),
         Column("source_step", "float64", "share", "first step towards the original, over the distance to it"),
         Column("step_adaptation", "float64", "", "factor by which both change"),
+        Column("control_of", "string", "", "of a control (noise, path, reverse): the attack whose pairs it is of; else null"),
+        Column("fraction", "float64", "share", "path and reverse: part of the attack's change that is added to the original"),
         Column("seed", "int32", "", "of every random choice"),
         Column("version", "int32", "", "numerics version of the attack's code"),
     ),

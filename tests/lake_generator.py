@@ -104,7 +104,7 @@ def generate(lake: str | Path, specification: Specification, jobs: int = 1) -> G
     target.refresh()
     plan.check_inputs()
     sizes = [target.bytes_of(path) for path in target.paths("relevance")]
-    successes = sum(len(plan.successes(path, plan.chosen())) for path in target.paths("adversarials"))
+    successes = sum(len(_successes(plan, path)) for path in target.paths("adversarials"))
     maps = (spec.images + successes) * len(spec.methods)
     seconds = time.monotonic() - started
     return Generated(place, study_file, spec.images, successes, maps, sum(sizes) / maps, seconds)
@@ -311,6 +311,11 @@ def _maps(study: str, lake: str, spec: Specification, method_id: str, shard: int
         _adversarial_maps(plan, spec, method, attack, shard, normals, black)
 
 
+def _successes(plan: Plan, path: str) -> np.ndarray:
+    """Rows of a file of adversarials that have maps."""
+    return np.flatnonzero(np.asarray(plan.lake.read(path, ["status"])["status"]) == "success")
+
+
 def _adversarial_maps(
     plan: Plan,
     spec: Specification,
@@ -325,8 +330,8 @@ def _adversarial_maps(
     ids = chosen.in_shard(shard).image_id
     for examples in plan.adversarials(attack, shard, chosen):
         path, target = str(plan.lake.find(examples)), examples.aimed
-        of = plan.successes(path, chosen)
-        partition = plan.adversarial_maps(method, attack, target, shard, len(of))
+        of = _successes(plan, path)
+        partition = plan.adversarial_maps(method, attack, "target", target, shard, len(of))
         if not len(of) or plan.lake.find(partition):
             continue
         table = plan.lake.read(path, ["image_id", "label", "logits"]).take(of)

@@ -17,7 +17,7 @@ failures as (
         reason,
         count(*) as pairs,
         quantile_cont(target_probability::double, 0.5) as median_target_probability
-    from adversarials
+    from attacked
     where status = 'failed'
     group by all
 ),
@@ -28,7 +28,7 @@ totals as (
         model,
         attack,
         count(*) as total
-    from adversarials
+    from attacked
     group by all
 )
 

@@ -47,7 +47,7 @@ select
     quantile_cont(linf::double, 0.5) filter (where status = 'success') as median_linf,
     avg(gradient_calls) as mean_gradient_calls,
     avg(forward_calls) as mean_forward_calls
-from adversarials
+from attacked
 left join attacks using (attack)
 group by dataset, model, attack
 order by dataset, model, attack

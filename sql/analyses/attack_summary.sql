@@ -29,7 +29,7 @@ counted as (
         quantile_cont(pairs.l1::double, 0.5) filter (where pairs.status = 'success') as median_l1,
         quantile_cont(pairs.l2::double, 0.5) filter (where pairs.status = 'success') as median_l2,
         quantile_cont(pairs.linf::double, 0.5) filter (where pairs.status = 'success') as median_linf
-    from adversarials as pairs
+    from attacked as pairs
     left join attacks using (attack)
     group by all
 )

@@ -20,7 +20,7 @@ successes as (
         label,
         target,
         target_probability::double as probability
-    from adversarials
+    from attacked
     where status = 'success'
 ),
 

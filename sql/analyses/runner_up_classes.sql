@@ -25,7 +25,7 @@ successes as (
         logits[label + 1]::double as of_label,
         -- largest first, the target left out
         list_reverse_sort(logits[1:target] || logits[target + 2:])::double[] as others
-    from adversarials
+    from attacked
     where status = 'success'
 ),
 

@@ -1,14 +1,14 @@
--- What is in scope: datasets, models, attacks, methods and tables, in counts.
+-- What is in scope: datasets, models, attacks, controls, methods and tables, in counts.
 --
 -- Inputs: every table
 -- Grain: one row per thing
 -- Paper: none
 -- Columns:
---   kind: dataset, model, attack, method or table
+--   kind: dataset, model, attack, control, method or table
 --   id: its name
 --   detail: what it is, in words
---   rows: images of the dataset, predictions of the model, pairs of the attack, maps of the method, rows of
---     the table
+--   rows: images of the dataset, predictions of the model, pairs of the attack or control, maps of the
+--     method, rows of the table
 with
 
 things as (
@@ -41,11 +41,27 @@ things as (
         attack as id,
         count(*) filter (where status = 'success') || ' of ' || count(*) || ' pairs succeeded' as detail,
         count(*) as rows
-    from adversarials
+    from attacked
     group by attack
     union all
     select
         4 as place,
+        'control' as kind,
+        attack as id,
+        format(
+            '{} pairs: {} kept the class, {} came to the target, {} did neither',
+            count(*),
+            count(*) filter (where status = 'kept'),
+            count(*) filter (where status = 'success'),
+            count(*) filter (where status = 'failed')
+        ) as detail,
+        count(*) as rows
+    from adversarials
+    anti join attacked using (attack)
+    group by attack
+    union all
+    select
+        5 as place,
         'method' as kind,
         method as id,
         format(
@@ -92,7 +108,7 @@ overview as (
     from things
     union all
     select
-        5 as place,
+        6 as place,
         'table' as kind,
         id,
         detail,

@@ -16,7 +16,7 @@ quantiles as (
         attack,
         count(*) as successes,
         quantile_cont(target_probability::double, probability_levels()) as found
-    from adversarials
+    from attacked
     where status = 'success'
     group by all
 )

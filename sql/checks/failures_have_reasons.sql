@@ -9,5 +9,5 @@ select
     reason
 from adversarials
 where
-    coalesce(status not in ('success', 'failed', 'already_target'), true)
+    coalesce(status not in ('success', 'failed', 'already_target', 'kept'), true)
     or (status = 'failed') = (coalesce(reason, '') = '')

@@ -1,4 +1,4 @@
--- Every map but an original's belongs to a successful adversarial example.
+-- Every map but an original's belongs to a successful adversarial example, or to a control.
 select
     maps.dataset,
     maps.model,
@@ -15,5 +15,5 @@ left join adversarials as pairs
         and maps.subject = pairs.attack
         and maps.target = pairs.target
         and maps.image_id = pairs.image_id
-        and pairs.status = 'success'
+        and pairs.status in ('success', 'kept')
 where maps.subject != 'original' and pairs.image_id is null

@@ -1,4 +1,5 @@
--- Every map of an adversarial example has the map of its original beside it, by the same method.
+-- Every map of an adversarial example, a control or another question has its original's beside it, by the
+-- same method.
 select
     maps.dataset,
     maps.model,
@@ -16,4 +17,4 @@ left join relevance as originals
         and maps.image_id = originals.image_id
         and originals.subject = 'original'
         and originals.explains = 'label'
-where maps.subject != 'original' and originals.image_id is null
+where (maps.subject != 'original' or maps.explains = 'target') and originals.image_id is null

@@ -19,7 +19,7 @@ successes as (
         attack,
         target,
         image_id
-    from adversarials
+    from attacked
     where status = 'success'
 )
 

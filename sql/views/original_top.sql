@@ -18,6 +18,7 @@ select
     model,
     method,
     image_id,
+    start,
     n,
     ties_at_31,
     ties_at_307,

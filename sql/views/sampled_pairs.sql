@@ -14,7 +14,7 @@ first_images as (
         label,
         target,
         min(image_id) as image_id
-    from adversarials
+    from attacked
     where status = 'success'
     group by dataset, model, attack, label, target
 ),

@@ -170,7 +170,7 @@ def toy_rows(
         rows[table.name] = [{first: name} for name in names.get(table.name, ())]
     for row in rows["attacks"]:
         row["algorithm"] = f"algorithm of {row['attack']}"
-        row["epsilon"] = None
+        row |= {"epsilon": None, "control_of": None, "fraction": None}
         row["targeted"] = row["attack"] not in untargeted
     pairs = sum(row["attack"] == attacks[-1] for row in rows["adversarials"])
     left_out = {"own_class": 3, "no_image": 1, "misclassified": 2, "wrong_size": 1, "unreadable": 1}
@@ -180,15 +180,34 @@ def toy_rows(
 
 
 def with_other_designs(rows: Rows) -> Rows:
-    """The rest of the 2 x 2 design and a control subject beside the maps that the paper compares."""
+    """The rest of the 2 x 2 design and controls of one attack beside the maps that the paper compares."""
     rng = np.random.default_rng(9)
+    controls = {"noise-lbfgs": "noise", "path-0.5-lbfgs": "path", "reverse-lbfgs": "reverse"}
     for row in [row for row in rows["relevance"] if row["subject"] != "original"]:
         values = map_columns(rng.standard_t(2, len(row["relevance"])).astype(np.float32))
-        rows["relevance"] += [
-            row | values | {"subject": "original"},
-            row | values | {"explains": "label", "explained_class": row["label"]},
-            row | values | {"subject": "noise-lbfgs"},
-        ]
+        rows["relevance"].append(row | values | {"explains": "label", "explained_class": row["label"]})
+        asked = ("dataset", "model", "method", "target", "image_id")
+        known = [r for r in rows["relevance"] if r["subject"] == "original" and r["explains"] == "target"]
+        if not any(all(r[name] == row[name] for name in asked) for r in known):
+            rows["relevance"].append(row | map_columns(-row["relevance"]) | {"subject": "original"})
+    pairs = [row for row in rows["adversarials"] if row["attack"] == "lbfgs" and row["status"] == "success"]
+    maps = [r for r in rows["relevance"] if r["subject"] == "original" and r["explains"] == "label"]
+    for name, algorithm in controls.items():
+        known = {"fraction": {"path": 0.5, "reverse": -1.0}.get(algorithm), "targeted": True, "epsilon": None}
+        rows["attacks"].append({"attack": name, "algorithm": algorithm, "control_of": "lbfgs"} | known)
+        for pair in pairs:
+            kind = rng.integers(6)
+            status = "failed" if kind == 0 else "success" if kind == 1 and algorithm == "path" else "kept"
+            made = {"attack": name, "status": status, "reason": "no luck" if status == "failed" else None}
+            rows["adversarials"].append(pair | made)
+            explains = "target" if status == "success" else "label"
+            for row in maps if status != "failed" else ():
+                if (row["dataset"], row["image_id"]) != (pair["dataset"], pair["image_id"]):
+                    continue
+                values = map_columns(random_map(rng, len(row["relevance"]), row["relevance"]))
+                keys = {"subject": name, "explains": explains, "target": pair["target"]}
+                explained = {"explained_class": pair[explains]}
+                rows["relevance"].append(row | values | keys | explained)
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from lakes import Row, Rows
 
-from oracles.base import as_double, grouped, oracle, quantile, share, successes_of
+from oracles.base import as_double, attacked_of, grouped, oracle, quantile, share, successes_of
 
 ATTACK = ("dataset", "model", "attack")
 PROBABILITY_LEVELS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
@@ -15,11 +15,11 @@ PROBABILITY_LEVELS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95,
 def attack_summary(rows: Rows) -> list[Row]:
     targeted = {row["attack"]: row["targeted"] for row in rows["attacks"]}
     expected = []
-    for key, group in grouped(rows["adversarials"], *ATTACK, "label", "target"):
+    for key, group in grouped(attacked_of(rows), *ATTACK, "label", "target"):
         won, tried = successes_of(group), group
         if not targeted[key["attack"]]:
             of_label = (*ATTACK, "label")
-            tried = [row for row in rows["adversarials"] if all(row[name] == key[name] for name in of_label)]
+            tried = [row for row in attacked_of(rows) if all(row[name] == key[name] for name in of_label)]
         expected.append(
             {name: key[name] for name in ATTACK}
             | {"targeted": targeted[key["attack"]], "label": key["label"], "target": key["target"]}
@@ -36,7 +36,7 @@ def attack_summary(rows: Rows) -> list[Row]:
 def attack_overview(rows: Rows) -> list[Row]:
     attacks = {row["attack"]: row for row in rows["attacks"]}
     expected = []
-    for key, group in grouped(rows["adversarials"], *ATTACK):
+    for key, group in grouped(attacked_of(rows), *ATTACK):
         won = successes_of(group)
         status = [row["status"] for row in group]
         expected.append(
@@ -66,7 +66,7 @@ def attack_overview(rows: Rows) -> list[Row]:
 @oracle
 def attack_failures(rows: Rows) -> list[Row]:
     expected = []
-    for key, pairs in grouped(rows["adversarials"], *ATTACK):
+    for key, pairs in grouped(attacked_of(rows), *ATTACK):
         failed = [row for row in pairs if row["status"] == "failed"]
         for reason, group in sorted(grouped(failed, "reason"), key=lambda item: -len(item[1])):
             expected.append(
@@ -82,7 +82,7 @@ def attack_failures(rows: Rows) -> list[Row]:
 def target_probability_quantiles(rows: Rows) -> list[Row]:
     return [
         key | {"successes": len(won), "level": level} | {"value": quantile(won, "target_probability", level)}
-        for key, won in grouped(successes_of(rows["adversarials"]), *ATTACK)
+        for key, won in grouped(successes_of(attacked_of(rows)), *ATTACK)
         for level in PROBABILITY_LEVELS
     ]
 
@@ -90,7 +90,7 @@ def target_probability_quantiles(rows: Rows) -> list[Row]:
 @oracle
 def low_probability_examples(rows: Rows) -> list[Row]:
     expected = []
-    for key, won in grouped(successes_of(rows["adversarials"]), *ATTACK):
+    for key, won in grouped(successes_of(attacked_of(rows)), *ATTACK):
         thresholds = {"paper": 0.5482, "study": quantile(won, "target_probability", 0.005)}
         for threshold_of, threshold in thresholds.items():
             for pair, group in grouped(won, "label", "target"):
@@ -107,7 +107,7 @@ def low_probability_examples(rows: Rows) -> list[Row]:
 @oracle
 def runner_up_classes(rows: Rows) -> list[Row]:
     expected = []
-    for key, won in grouped(successes_of(rows["adversarials"]), *ATTACK):
+    for key, won in grouped(successes_of(attacked_of(rows)), *ATTACK):
         seconds, thirds, second_shares, third_shares = [], [], [], []
         for row in won:
             logits = np.asarray(row["logits"], np.float64)

@@ -85,3 +85,9 @@ def share(flags: list[Any] | np.ndarray) -> float | None:
 def successes_of(rows: list[Row]) -> list[Row]:
     """The attacked pairs that succeeded."""
     return [row for row in rows if row["status"] == "success"]
+
+
+def attacked_of(rows: Rows) -> list[Row]:
+    """What attacks made, without controls."""
+    controls = {row["attack"] for row in rows["attacks"] if row.get("control_of")}
+    return [row for row in rows["adversarials"] if row["attack"] not in controls]

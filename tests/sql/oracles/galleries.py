@@ -9,7 +9,7 @@ from typing import Any
 
 from lakes import Row, Rows
 
-from oracles.base import grouped, oracle, successes_of
+from oracles.base import attacked_of, grouped, oracle, successes_of
 
 PAIR = ("image_id", "label", "target")
 SETTING = ("dataset", "model", "attack")
@@ -19,7 +19,7 @@ MAP = ("method", "subject", "explained_class", "start", "status")
 
 def sample(rows: Rows) -> Iterator[tuple[int, Row]]:
     """(place, pair): for each attack one success a class pair, of the smallest image, in turns of labels."""
-    for (dataset, model), successes in grouped(successes_of(rows["adversarials"]), "dataset", "model"):
+    for (dataset, model), successes in grouped(successes_of(attacked_of(rows)), "dataset", "model"):
         of_originals = {"dataset": dataset, "model": model, "subject": "original", "explains": "label"}
         methods = {row["method"] for row in rows["relevance"] if of_originals.items() <= row.items()}
         attacks = grouped(successes, "attack")
@@ -92,11 +92,18 @@ def map_gallery(rows: Rows) -> list[Row]:
 
 @oracle
 def study_overview(rows: Rows) -> list[Row]:
-    kinds = {"dataset": "images", "model": "predictions", "attack": "adversarials", "method": "relevance"}
+    controls = [row for row in rows["adversarials"] if row not in attacked_of(rows)]
+    things = (
+        ("dataset", "dataset", rows["images"]),
+        ("model", "model", rows["predictions"]),
+        ("attack", "attack", attacked_of(rows)),
+        ("control", "attack", controls),
+        ("method", "method", rows["relevance"]),
+    )
     expected = [
-        key | {"kind": kind, "id": key[kind], "detail": in_words(kind, group), "rows": len(group)}
-        for kind, table in kinds.items()
-        for key, group in grouped(rows[table], kind)
+        {"kind": kind, "id": key[name], "detail": in_words(kind, group), "rows": len(group)}
+        for kind, name, table in things
+        for key, group in grouped(table, name)
     ]
     tables = {
         "adversarials": "one row per attacked pair, failures included",
@@ -122,6 +129,8 @@ def in_words(kind: str, group: list[Row]) -> str:
         "model": f"{count('correct', True)} of {len(group)} images classified correctly "
         f"({100 * count('correct', True) / len(group):.2f} %)",
         "attack": f"{count('status', 'success')} of {len(group)} pairs succeeded",
+        "control": f"{len(group)} pairs: {count('status', 'kept')} kept the class, "
+        f"{count('status', 'success')} came to the target, {count('status', 'failed')} did neither",
         "method": f"{len(group)} maps: {count('status', 'ok')} ok, {count('status', 'zero')} zero, "
         f"{count('status', 'non_finite')} not finite",
     }[kind]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from lakes import Row, Rows, band_size, stable_rank
 
-from oracles.base import Near, grouped, oracle, share, successes_of
+from oracles.base import Near, attacked_of, grouped, oracle, share, successes_of
 
 SERIES = ("dataset", "model", "method", "attack")
 CLASS_PAIR = (*SERIES, "label", "target")
@@ -33,7 +33,7 @@ def paired_maps(rows: Rows) -> list[Pair]:
         for row in rows["relevance"]
         if row["subject"] == "original" and row["explains"] == "label" and row["status"] == "ok"
     }
-    won = {tuple(row[name] for name in of_pair) for row in successes_of(rows["adversarials"])}
+    won = {tuple(row[name] for name in of_pair) for row in successes_of(attacked_of(rows))}
     pairs = []
     for row in rows["relevance"]:
         original = originals.get(tuple(row[name] for name in of_image))

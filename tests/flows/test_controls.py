@@ -1,0 +1,149 @@
+"""Controls of a study: which images and maps they bring, and that a run adds just these to a lake."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compute.attacks.controls import TOLERANCE
+from flows import networks
+from flows.analyse import analyse
+from flows.attack import attack_shard, missing_shards
+from flows.check import require_sound
+from flows.errors import UserError
+from flows.explain import explain_unit, missing_units
+from flows.ingest import image_shape, read_images
+from flows.lake import Lake
+from flows.plan import Plan
+from flows.study import Study, load_study, parse_study
+from flows.summary import most_pairs
+from flows.vectors import matrix
+from sql.catalog import open_lake
+from tests.flows.conftest import STUDY
+
+CONTROLS = """
+[controls]
+two_by_two = true
+noise = true
+reverse = true
+path = [0.5]
+"""
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Study:
+    file = tmp_path_factory.mktemp("controls") / "small.toml"
+    file.write_text(STUDY + CONTROLS)
+    return load_study(str(file))
+
+
+@pytest.fixture(scope="module")
+def lake(study, finished_lake, tmp_path_factory) -> Lake:
+    """The finished study of the other tests, and what its controls add."""
+    import shutil
+
+    found = Lake(str(shutil.copytree(finished_lake, tmp_path_factory.mktemp("controlled") / "lake")))
+    before = set(found.paths("relevance") + found.paths("adversarials"))
+    for attack, shard in missing_shards(study, found):
+        assert attack != "lbfgs"
+        attack_shard(study, found, attack, shard)
+    for unit in missing_units(study, found):
+        explain_unit(study, found, unit)
+    found.refresh()
+    assert before < set(found.paths("relevance") + found.paths("adversarials"))
+    assert missing_shards(study, found) == missing_units(study, found) == []
+    assert Plan(study, found).is_complete()
+    require_sound(study, found)
+    analyse(study, found)
+    return found
+
+
+def test_every_pair_has_its_controls(study, lake):
+    with open_lake(lake.url) as database:
+        pairs = database.query("select attack, target, image_id, status, l2, logits, label from adversarials")
+    of = {name: frame.sort("target", "image_id") for (name,), frame in pairs.group_by("attack")}
+    assert set(of) == {"lbfgs", "noise-lbfgs", "reverse-lbfgs", "path-0.5-lbfgs"}
+    for name, frame in of.items():
+        assert frame["image_id"].equals(of["lbfgs"]["image_id"]), name
+    won = of["lbfgs"]["status"] == "success"
+    assert won.all() and (of["noise-lbfgs"]["status"] == "kept").all()
+    size = of["lbfgs"]["l2"].to_numpy()
+    assert np.abs(of["noise-lbfgs"]["l2"].to_numpy() / size - 1).max() <= TOLERANCE
+    assert np.abs(of["path-0.5-lbfgs"]["l2"].to_numpy() / size - 0.5).max() < 1e-3
+    taken = np.argmax(of["noise-lbfgs"]["logits"].to_list(), axis=1)
+    assert np.array_equal(taken, of["noise-lbfgs"]["label"].to_numpy())
+
+
+def test_maps_explain_the_class_that_they_say(study, lake):
+    with open_lake(lake.url) as database:
+        maps = database.query(
+            "select subject, explains, count(*) as maps, bool_and(explained_class = if(explains = 'label', "
+            "label, target)) as agrees from relevance group by all"
+        )
+    counts = {(row["subject"], row["explains"]): row["maps"] for row in maps.to_dicts()}
+    pairs = 18 * len(study.methods)
+    path = [counts.pop(("path-0.5-lbfgs", explains), 0) for explains in ("label", "target")]
+    assert sum(path) == pairs and maps["agrees"].all()
+    assert counts == {
+        ("original", "label"): 2 * len(study.methods),
+        ("original", "target"): pairs,
+        ("lbfgs", "label"): pairs,
+        ("lbfgs", "target"): pairs,
+        ("noise-lbfgs", "label"): pairs,
+        ("reverse-lbfgs", "label"): pairs,
+    }
+
+
+def test_a_question_is_explained_as_the_network_would(study, lake):
+    method = study.parsed_methods()[1]
+    plan = Plan(study, lake)
+    path = lake.find(plan.question_maps(method, 3, 0, plan.chosen()))
+    rows = lake.read(str(path))
+    images = read_images(study, lake, 0).of(np.asarray(rows["image_id"]))
+    network = networks.of_study(study, image_shape(study, lake), 10)
+    classes = np.full(len(images), 3)
+    [batch] = network.explainer((method,), study.batch_size).stream(images, classes)
+    wanted = batch[method.id].relevance.reshape(len(images), -1)
+    wanted = wanted / np.abs(wanted).max(axis=1, keepdims=True)
+    assert matrix(rows["relevance"]) == pytest.approx(wanted, abs=1e-5)
+    assert set(np.asarray(rows["explained_class"])) == {3}
+
+
+def test_kept_rows_and_sql_give_the_same_figures(study, lake):
+    with open_lake(lake.url) as database:
+        from_sql = database.query("from decision_sensitivity")
+    stored = lake.read(f"results/decision_sensitivity/{study.name}.parquet")
+    assert stored.num_rows == from_sql.height == 3 * 2 * 7
+    assert np.asarray(stored["overlap"]) == pytest.approx(from_sql["overlap"].to_numpy(), rel=1e-12)
+    assert set(stored["comparison"].to_pylist()) == {
+        "adversarial", "image", "question", "question as stored", "noise", "reverse", "path 0.5",
+    }  # fmt: skip
+    assert set(np.asarray(stored["images"])) == {2}
+
+
+def test_attacks_are_counted_without_their_controls(study, lake):
+    rows = lake.read(f"results/attack_overview/{study.name}.parquet").to_pylist()
+    assert [row["attack"] for row in rows] == ["lbfgs"]
+    most = most_pairs(study, 20, 10)
+    assert set(most.pairs) == {"lbfgs", "noise-lbfgs", "reverse-lbfgs", "path-0.5-lbfgs"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[controls]\nnoise = 1.5\n", "controls.noise"),
+        ("[controls]\nnoisy = true\n", "Did you mean 'noise'"),
+        ("[controls]\npath = [1.5]\n", "controls.path"),
+        ('[controls]\nnoise = true\n[[attacks]]\nid = "noise-lbfgs"\n', "names a control"),
+    ],
+)
+def test_wrong_controls_are_told(tmp_path, text, said):
+    with pytest.raises(UserError, match=said):
+        parse_study(STUDY + text, "small.toml", tmp_path)
+
+
+def test_an_untargeted_attack_has_no_controls(tmp_path):
+    text = 'name = "x"\nmethods = ["gradient"]\n[controls]\nnoise = true\n'
+    text += '[[attacks]]\nalgorithm = "deepfool-l2"\n'
+    with pytest.raises(UserError, match="an untargeted one has none"):
+        parse_study(text, "x.toml", tmp_path)

@@ -1,0 +1,226 @@
+"""Oracle of decision_sensitivity: maps are sorted anew, and the bootstrap is NumPy's, with the same draws."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+
+import numpy as np
+from lakes import Row, Rows, band_size, stable_rank
+
+from oracles.base import Near, attacked_of, grouped, oracle, successes_of
+
+REPLICATES = 1000
+BANDS = (("1 %", 0.01, "ties_at_31"), ("10 %", 0.1, "ties_at_307"))
+KEYS = ("dataset", "model", "method", "attack")
+
+
+def weights_of(image_id: int) -> np.ndarray:
+    """How often each replicate counts an image: quantiles of the Poisson distribution of mean 1."""
+    digests = [hashlib.md5(f"{image_id} {replicate}".encode()).digest() for replicate in range(REPLICATES)]
+    draws = (
+        np.array([int.from_bytes(digest[8:], "little") for digest in digests]).astype(np.float64) / 2.0**64
+    )
+    bounds = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(10)])
+    return (draws[:, None] >= bounds).sum(axis=1).astype(float)
+
+
+def comparisons(rows: Rows) -> list[Row]:
+    """Every ok map that is compared, with its original's, the attack that it is held to, and what it is."""
+    of_image = ("dataset", "model", "method", "image_id")
+    originals = {
+        tuple(row[name] for name in of_image): row
+        for row in rows["relevance"]
+        if row["subject"] == "original" and row["explains"] == "label" and row["status"] == "ok"
+    }
+    attacks = {row["attack"]: row for row in rows["attacks"]}
+    made = {
+        tuple(row[name] for name in ("dataset", "model", "attack", "image_id", "target"))
+        for row in rows["adversarials"]
+        if row["status"] in ("success", "kept")
+    }
+    won = defaultdict(list)
+    for row in successes_of(attacked_of(rows)):
+        won[row["dataset"], row["model"], row["image_id"], row["target"]].append(row["attack"])
+    found = []
+    for row in rows["relevance"]:
+        original = originals.get(tuple(row[name] for name in of_image))
+        if original is None or row["status"] != "ok":
+            continue
+        pair = row | {"original": original, "turned": False}
+        if row["subject"] == "original":
+            if row["explains"] == "target":
+                for attack in won[row["dataset"], row["model"], row["image_id"], row["target"]]:
+                    turned = row["method"].startswith(("lrp-", "published-lrp-")) and (
+                        (row["start"] < 0) != (original["start"] < 0)
+                    )
+                    question = pair | {"attack": attack, "fraction": None}
+                    found.append(question | {"comparison": "question", "turned": turned})
+                    found.append(question | {"comparison": "question as stored"})
+            continue
+        if (row["dataset"], row["model"], row["subject"], row["image_id"], row["target"]) not in made:
+            continue
+        of = attacks[row["subject"]]
+        name = {"target": "adversarial", "label": "image"}[row["explains"]]
+        if of.get("control_of"):
+            name = f"path {of['fraction']}" if of["algorithm"] == "path" else of["algorithm"]
+        attack = of.get("control_of") or row["subject"]
+        found.append(pair | {"attack": attack, "comparison": name, "fraction": of.get("fraction")})
+    return found
+
+
+def overlap_of(pair: Row, share: float) -> tuple[float, float]:
+    """The share of the original's top components among the other map's, and chance."""
+    places = stable_rank(pair["original"]["relevance"]), stable_rank(pair["relevance"])
+    n = len(places[0])
+    k = band_size(share, n)
+    is_top = places[1] >= n - k if pair["turned"] else places[1] < k
+    return float((is_top & (places[0] < k)).sum() / k), k / n
+
+
+@oracle
+def decision_sensitivity(rows: Rows) -> list[Row]:
+    found = comparisons(rows)
+    expected = []
+    for key, of_attack in grouped(found, *KEYS):
+        for band, share, ties in BANDS:
+            noise = {
+                (pair["image_id"], pair["target"]): overlap_of(pair, share)[0]
+                for pair in of_attack
+                if pair["comparison"] == "noise"
+            }
+            kinds = {(pair["fraction"], pair["comparison"]) for pair in of_attack}
+            for fraction, comparison in sorted(kinds, key=lambda k: (k[0] is not None, k[0] or 0, k[1])):
+                pairs = [pair for pair in of_attack if pair["comparison"] == comparison]
+                names = {"band": band, "comparison": comparison, "fraction": fraction}
+                expected.append(key | names | figures(pairs, noise, share, ties))
+    adjust(expected)
+    return [row | {"verdict": verdict(row)} for row in expected]
+
+
+def figures(pairs: list[Row], noise: dict[tuple[int, int], float], share: float, ties: str) -> Row:
+    """All columns of one comparison but p_holm and verdict."""
+    k = band_size(share, len(pairs[0]["relevance"]))
+    images = sorted({pair["image_id"] for pair in pairs})
+    sums = np.zeros((len(images), 6))  # pairs, overlap, noise pairs, noise, difference, tied
+    chance = 0.0
+    for pair in pairs:
+        overlap, chance = overlap_of(pair, share)
+        held = noise.get((pair["image_id"], pair["target"]))
+        tied = max(pair[ties], pair["original"][ties]) > 0.1 * k
+        paired = (0, 0, 0) if held is None else (1, held, held - overlap)
+        sums[images.index(pair["image_id"])] += (1, overlap, *paired, tied)
+    whole = estimates(sums[None].sum(axis=1), sums, np.ones((1, len(images))), chance)
+    weights = np.stack([weights_of(image) for image in images], axis=1)
+    drawn = estimates(weights @ sums, sums, weights, chance)
+    with np.errstate(all="ignore"):
+        mean = sums[:, 4] / sums[:, 2]
+    mean = mean[np.isfinite(mean)]
+    deviation = mean.std(ddof=1) if len(mean) > 1 else 0.0
+    difference, error = whole["difference"][0], whole["standard_error"][0]
+    p_value = None
+    if not math.isnan(difference) and pairs[0]["comparison"] != "noise":
+        if error > 0:
+            spread = drawn["standard_error"]
+            with np.errstate(all="ignore"):
+                far = np.abs(drawn["difference"] - difference) / spread >= abs(difference) / error * (
+                    1 - 1e-9
+                )
+            p_value = (1 + int((far | (spread == 0)).sum())) / (1 + int(np.isfinite(spread).sum()))
+        elif abs(difference) <= 1e-12:
+            p_value = 1.0
+    lowest = ends(drawn["stability"])[0]
+    stable = lowest is not None and lowest > chance
+    score, (score_low, score_high) = (
+        (plain(whole["score"][0]), ends(drawn["score"])) if stable else (None, (None, None))
+    )
+    row: Row = {
+        "pairs": len(pairs),
+        "images": len(images),
+        "tied_pairs": int(sums[:, 5].sum()),
+        "target_share": float(np.mean([pair["explains"] == "target" for pair in pairs])),
+        "chance": chance,
+    }
+    row |= with_ends("overlap", whole, drawn)
+    row["noise_pairs"] = int(sums[:, 2].sum())
+    row |= with_ends("stability", whole, drawn) | with_ends("difference", whole, drawn)
+    row["standard_error"] = near(plain(error))
+    row["effect_size"] = None if deviation < 1e-9 else near(float(mean.mean() / deviation))
+    row |= {"p_value": p_value, "p_holm": None}
+    images_needed = math.ceil((2.8015852 * error * math.sqrt(len(images)) / 0.01) ** 2) if error > 0 else None
+    row["images_for_a_point"] = images_needed
+    return (
+        row
+        | {"score": near(score), "score_low": near(score_low), "score_high": near(score_high)}
+        | {"stable": stable}
+    )
+
+
+def estimates(
+    totals: np.ndarray, sums: np.ndarray, weights: np.ndarray, chance: float
+) -> dict[str, np.ndarray]:
+    """Estimates of each replicate; totals: [r, 6], sums: [i, 6], weights: [r, i]."""
+    pairs, overlap, noise_pairs, noise, difference, _ = totals.T
+    above = noise - chance * noise_pairs
+    with np.errstate(all="ignore"):
+        mean = difference / noise_pairs
+        residuals = (sums[:, 4] - mean[:, None] * sums[:, 2]) ** 2
+        error = np.sqrt((weights * residuals).sum(axis=1)) / noise_pairs
+        return {
+            "overlap": overlap / pairs,
+            "stability": noise / noise_pairs,
+            "difference": mean,
+            "score": np.where(above != 0, difference / above, np.nan),
+            "standard_error": np.where(error > 1e-7, error, 0 * error),
+        }
+
+
+def with_ends(name: str, whole: dict[str, np.ndarray], drawn: dict[str, np.ndarray]) -> Row:
+    low, high = ends(drawn[name])
+    return {name: near(plain(whole[name][0])), f"{name}_low": near(low), f"{name}_high": near(high)}
+
+
+def ends(values: np.ndarray) -> tuple[float | None, float | None]:
+    """Percentiles of the replicates that have a value."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return None, None
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def plain(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def near(value: float | None) -> Near | None:
+    return None if value is None else Near(value, 1e-12)
+
+
+def adjust(expected: list[Row]) -> None:
+    """Holm's adjustment over the methods of each attack, band and comparison."""
+    families = defaultdict(list)
+    for row in expected:
+        if row["p_value"] is not None:
+            names = ("dataset", "model", "attack", "band", "comparison")
+            families[tuple(row[name] for name in names)].append(row)
+    for family in families.values():
+        family.sort(key=lambda row: (row["p_value"], row["method"]))
+        largest = 0.0
+        for i, row in enumerate(family):
+            largest = max(largest, (len(family) - i) * row["p_value"])
+            row["p_holm"] = min(1.0, largest)
+
+
+def verdict(row: Row) -> str | None:
+    stable = row.pop("stable")
+    if not row["noise_pairs"] or row["comparison"] == "noise":
+        return None
+    if row["tied_pairs"] > 0.1 * row["pairs"]:
+        return "ties"
+    if not stable:
+        return "unstable"
+    if row["p_holm"] is not None and row["p_holm"] <= 0.05:
+        return "changes more" if row["difference"].value > 0 else "changes less"
+    return "no difference"
