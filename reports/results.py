@@ -52,6 +52,12 @@ COLUMNS = {
         "method attack original_band adversarial_band components level abs_shift abs_shift_share mean_shift "
         "share_unmoved"
     ),
+    "decision_sensitivity": (
+        "method attack band comparison fraction pairs images tied_pairs target_share chance overlap "
+        "overlap_low overlap_high noise_pairs stability stability_low stability_high difference "
+        "difference_low difference_high effect_size p_holm images_for_a_point score score_low score_high "
+        "verdict"
+    ),
     "pair_gallery": (
         "attack place image_id label target original_pixels adversarial_pixels target_probability l2 "
         "linf height width channels"

@@ -75,7 +75,7 @@ def summary_of_attacks(overlap: pl.DataFrame) -> Table:
 def overview_table(overview: pl.DataFrame) -> Table:
     """What is in scope: one row a thing, with its number of rows in the lake."""
     table = Table(("", "id", "what it is", "rows"))
-    order = {kind: i for i, kind in enumerate(("dataset", "model", "attack", "method", "table"))}
+    order = {kind: i for i, kind in enumerate(("dataset", "model", "attack", "control", "method", "table"))}
     kinds = sorted(set(overview["kind"]), key=lambda kind: (order.get(kind, len(order)), kind))
     for kind in kinds:
         part = overview.filter(pl.col("kind") == kind)

@@ -14,6 +14,7 @@ from reports.sections import (
     agreement,
     attacks,
     confidence,
+    decision,
     diagnostics,
     distributions,
     maps,
@@ -25,6 +26,7 @@ from reports.sections import (
 __all__ = ["sections"]
 
 PARTS: tuple[tuple[str, str, tuple[Callable[[Source], list[Figure]], ...]], ...] = (
+    ("decision", "Is it the decision?", (decision.figures,)),
     ("attacks", "Attacks", (attacks.figures, confidence.figures)),
     ("maps", "Relevance maps", (maps.figures,)),
     ("distributions", "Distributions of relevance", (distributions.figures, spread.figures)),
@@ -99,11 +101,13 @@ def _in_short(studies: Sequence[Studied]) -> Section:
                 [Panel(table=table)],
             )
         )
-    caveats = [
-        sentences.caveat(study.results["attack_overview"], study.results["relevance_moments"])
-        for study in studies
-    ]
-    said = [*sentences.in_short(overview, overlap), *dict.fromkeys(caveats)]
+    held = _together(studies, "decision_sensitivity").filter(pl.col("band") == decision.BAND)
+    of_attack = {attack: held.filter(pl.col("attack") == attack) for attack in overview["attack"]}
+    answers = {attack: text for attack, rows in of_attack.items() if (text := decision.answer(rows))}
+    said = sentences.in_short(overview, overlap)
+    said += [f"Attack {attack}. {text}" if len(of_attack) > 1 else text for attack, text in answers.items()]
+    if without := [attack for attack in of_attack if attack not in answers]:
+        said.append(sentences.caveat(without))
     return Section("in-short", "In short", said, [Group("", figures)])
 
 

@@ -122,15 +122,18 @@ def make_study(side=12, images=8, methods=METHODS, published=True, attack="lbfgs
     )
 
 
-def results(study: Study, name: str = "small") -> dict[str, pl.DataFrame]:
+def results(study: Study, name: str = "small", controls: bool = False) -> dict[str, pl.DataFrame]:
     """The result of every analysis, as a lake would keep it."""
-    with tempfile.TemporaryDirectory() as folder, open_lake(str(write(study, Path(folder)))) as lake:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_lake(str(write(study, Path(folder), controls))) as lake,
+    ):
         frames = {analysis: lake.analyse(analysis) for analysis in analyses()}
     return {key: frame.select(pl.lit(name).alias("study"), pl.all()) for key, frame in frames.items()}
 
 
-def write(study: Study, root: Path) -> Path:
-    """A lake that holds the study; returns `root`."""
+def write(study: Study, root: Path, controls: bool = False) -> Path:
+    """A lake that holds the study, and noise controls of it where they are wanted; returns `root`."""
     rows: Rows = {table.name: [] for table in PARTITIONED + ENTITIES}
     height, width, channels = study.images.shape[1:]
     size = {"height": height, "width": width, "channels": channels}
@@ -153,8 +156,28 @@ def write(study: Study, root: Path) -> Path:
     ):
         first = next(one for one in ENTITIES if one.name == table).columns[0].name
         rows[table] = [{first: name} for name in names]
-    rows["attacks"] = [{"attack": study.attack, "algorithm": "lbfgs", "targeted": True, "epsilon": None}]
+    known = {"targeted": True, "epsilon": None, "control_of": None, "fraction": None}
+    rows["attacks"] = [known | {"attack": study.attack, "algorithm": "lbfgs"}]
+    if controls:
+        of = {"control_of": study.attack}
+        rows["attacks"].append(known | of | {"attack": f"noise-{study.attack}", "algorithm": "noise"})
+        _write_noise(rows, study)
     return write_lake(root, rows)
+
+
+def _write_noise(rows: Rows, study: Study) -> None:
+    """For each success a control whose map is the original's with a little noise."""
+    rng = np.random.default_rng(1)
+    name = f"noise-{study.attack}"
+    for row in [row for row in rows["adversarials"] if row["status"] == "success"]:
+        rows["adversarials"].append(row | {"attack": name, "status": "kept"})
+        keys = KEYS | {"target": row["target"], "image_id": row["image_id"], "label": row["label"]}
+        for method, (originals, _) in study.maps.items():
+            original = originals[row["image_id"]]
+            noisy = (original + rng.normal(scale=0.02, size=original.shape)).astype(np.float32)
+            explained = {"method": method, "subject": name, "explains": "label"}
+            explained |= {"explained_class": row["label"]}
+            rows["relevance"].append(keys | explained | map_columns(noisy))
 
 
 def _write_pair(rows: Rows, study: Study, p: int) -> None:

@@ -238,12 +238,9 @@ def test_probable_misprints_are_named_where_the_study_has_the_figure(read, frame
     assert "misprints-0" not in PageReader(render_page(only, facts)).figures
 
 
-def test_caveat_tells_of_controls(frames, facts, read):
-    assert "The study holds no controls" in read.text
-    control = frames["relevance_moments"].filter(subject="lbfgs").with_columns(subject=pl.lit("noise-lbfgs"))
-    changed = frames | {"relevance_moments": pl.concat([frames["relevance_moments"], control])}
-    page = render_page(changed, facts, queries={})
-    assert "holds controls (noise-lbfgs)" in page and "holds no controls" not in page
+def test_without_controls_there_is_no_verdict(read):
+    assert "This is not yet a verdict on any method under lbfgs: without controls" in read.text
+    assert "The study has no controls of this attack." in read.figures["decision-0"].text
 
 
 def test_names_are_escaped(frames, facts):
@@ -293,7 +290,7 @@ def test_sections_repeat_for_each_attack(frames, facts):
         both[name] = pl.concat([frame, added]) if name != "study_overview" else frame
     page = PageReader(render_page(both, facts))
     assert {"overlap-0", "overlap-1", "success-1", "quantiles-adversarial-1", "summary"} <= set(page.figures)
-    assert page.text.count("Attack pgd") == 2 * 4 + 1
+    assert page.text.count("Attack pgd") == 2 * 5 + 1
     mine = other["relevance_quantiles"].filter(subject="pgd", method="lrp-0").sort("level")["value"].to_list()
     assert mine in values(page.figures["quantiles-adversarial-1"])
     assert mine not in values(page.figures["quantiles-adversarial-0"])

@@ -1,0 +1,143 @@
+"""What moves a map: overlaps with intervals, the way to the adversarial example, and the score of each "
+"method."""
+
+from __future__ import annotations
+
+import altair as alt
+import polars as pl
+
+from reports.names import method_name, method_order
+from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR
+
+COMPARISONS = {
+    "noise": "noise, same question",
+    "reverse": "moved the other way",
+    "image": "adversarial image, same question",
+    "question": "same image, other question",
+    "adversarial": "adversarial image and its question",
+}
+"""Comparisons of decision_sensitivity that are rungs of the ladder, and their names."""
+
+SCORES = {name: COMPARISONS[name] for name in ("adversarial", "image", "question")}
+
+
+def named(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Rows with methods by name, and these names in order."""
+    methods = method_order(rows["method"])
+    names = [method_name(method) for method in methods]
+    return rows.with_columns(pl.col("method").replace_strict(methods, names, return_dtype=pl.String)), names
+
+
+def ladder(rows: pl.DataFrame) -> alt.FacetChart:
+    """Overlap of each comparison with its interval, chance dashed; one small multiple a method.
+
+    rows: of decision_sensitivity, of one convention, attack and band.
+    """
+    drawn, names = named(rows.filter(pl.col("comparison").is_in(list(COMPARISONS))))
+    drawn = drawn.with_columns(pl.col("comparison").replace_strict(COMPARISONS, return_dtype=pl.String))
+    rungs = list(COMPARISONS.values())
+    base = alt.Chart(width=CELL - 40, height=alt.Step(17)).encode(
+        y=alt.Y("comparison:N", sort=rungs, title=None).axis(domain=False, ticks=False, labelLimit=240),
+        tooltip=[
+            alt.Tooltip("method:N"),
+            alt.Tooltip("comparison:N"),
+            alt.Tooltip("overlap:Q", format=".1%"),
+            alt.Tooltip("overlap_low:Q", title="95 % from", format=".1%"),
+            alt.Tooltip("overlap_high:Q", title="to", format=".1%"),
+            alt.Tooltip("pairs:Q", format=","),
+            alt.Tooltip("images:Q", format=","),
+        ],
+    )
+    share = alt.X("overlap:Q", title=None).scale(domain=[0, 1]).axis(format=".0%", tickCount=3)
+    dots = base.mark_circle(size=60, color=ADVERSARIAL_COLOUR, opacity=1).encode(x=share)
+    lines = base.mark_rule(color=ADVERSARIAL_COLOUR, strokeWidth=2).encode(
+        x="overlap_low:Q", x2="overlap_high:Q"
+    )
+    chance = base.mark_tick(color=REFERENCE_COLOUR, thickness=2, height=13).encode(x="chance:Q")
+    return (
+        alt.layer(chance, lines, dots, data=drawn)
+        .facet(
+            facet=alt.Facet("method:N", sort=names, title=None), columns=3, spacing={"row": 14, "column": 14}
+        )
+        .resolve_axis(x="independent")
+        .properties(usermeta={"cell": CELL + 60})
+    )
+
+
+def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
+    """Decision sensitivity of each method with its interval; 0 and 1 are marked.
+
+    rows: of decision_sensitivity with a score, of one attack and band, all conventions.
+    """
+    methods = method_order(rows["method"])
+    names = {method: _full(method) for method in methods}
+    drawn = rows.filter(pl.col("comparison").is_in(list(SCORES))).with_columns(
+        pl.col("method").replace_strict(names, return_dtype=pl.String),
+        pl.col("comparison").replace_strict(SCORES, return_dtype=pl.String),
+    )
+    colour = alt.Color("comparison:N", sort=list(SCORES.values()), title=None).scale(
+        domain=list(SCORES.values()), range=[ADVERSARIAL_COLOUR, ORIGINAL_COLOUR, "#009e73"]
+    )
+    base = alt.Chart(drawn, width=430, height=alt.Step(22)).encode(
+        y=alt.Y("method:N", sort=list(names.values()), title=None).axis(
+            grid=True, domain=False, ticks=False, labelLimit=260
+        ),
+        yOffset=alt.YOffset("comparison:N", sort=list(SCORES.values())),
+        color=colour.legend(orient="top", labelLimit=300),
+        tooltip=[
+            alt.Tooltip("method:N"),
+            alt.Tooltip("comparison:N"),
+            alt.Tooltip("score:Q", format=".3f"),
+            alt.Tooltip("score_low:Q", title="95 % from", format=".3f"),
+            alt.Tooltip("score_high:Q", title="to", format=".3f"),
+            alt.Tooltip("stability:Q", format=".1%"),
+            alt.Tooltip("verdict:N"),
+        ],
+    )
+    axis = alt.X("score:Q", title="decision sensitivity").axis(tickCount=6)
+    lines = base.mark_rule(strokeWidth=2).encode(x="score_low:Q", x2="score_high:Q")
+    marks = alt.Chart(pl.DataFrame({"mark": [0.0, 1.0]})).mark_rule(strokeDash=[4, 3], color=REFERENCE_COLOUR)
+    return alt.layer(marks.encode(x="mark:Q"), lines, base.mark_circle(size=45, opacity=1).encode(x=axis))
+
+
+def _full(method: str) -> str:
+    return method_name(method) + (", published" if method.startswith("published-") else "")
+
+
+def path(rows: pl.DataFrame) -> alt.FacetChart:
+    """Overlap along the way from the original to the adversarial example; dots darken as decisions turn.
+
+    rows: of decision_sensitivity, of one convention, attack and band: fractions in (0, 1], and the
+    adversarial example at 1.
+    """
+    drawn, names = named(rows.with_columns(pl.col("fraction").fill_null(1.0)))
+    base = alt.Chart(width=CELL - 60, height=110).encode(
+        x=alt.X("fraction:Q", title=None).scale(domain=[0, 1]).axis(format=".0%", tickCount=3, grid=False),
+    )
+    share = alt.Y("overlap:Q", title=None).scale(domain=[0, 1]).axis(format=".0%", tickCount=3)
+    line = base.mark_line(color=ADVERSARIAL_COLOUR, strokeWidth=1.6).encode(y=share)
+    span = base.mark_area(color=ADVERSARIAL_COLOUR, opacity=0.18).encode(
+        y=alt.Y("overlap_low:Q", title=None), y2="overlap_high:Q"
+    )
+    turned = base.mark_line(color=ORIGINAL_COLOUR, strokeDash=[4, 3]).encode(
+        y=alt.Y("target_share:Q", title=None)
+    )
+    dots = base.mark_circle(color=ADVERSARIAL_COLOUR, size=40, opacity=1).encode(
+        y=share,
+        tooltip=[
+            alt.Tooltip("method:N"),
+            alt.Tooltip("fraction:Q", title="of the way", format=".0%"),
+            alt.Tooltip("overlap:Q", format=".1%"),
+            alt.Tooltip("overlap_low:Q", title="95 % from", format=".1%"),
+            alt.Tooltip("overlap_high:Q", title="to", format=".1%"),
+            alt.Tooltip("target_share:Q", title="already the target", format=".1%"),
+        ],
+    )
+    return (
+        alt.layer(turned, span, line, dots, data=drawn)
+        .facet(
+            facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing={"row": 14, "column": 14}
+        )
+        .resolve_axis(x="independent")
+        .properties(usermeta={"cell": CELL})
+    )
