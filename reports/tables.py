@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
@@ -12,23 +12,17 @@ from reports.published import PublishedFigures
 from reports.results import StudyFacts
 from reports.table import Cell, Row, Table, difference, number
 
+Verdicts = Mapping[tuple[str, str], str]
+"""What decision_sensitivity says of an attack and a method; of attacks that have controls."""
+
 THIS, PRINTED, DIFFERENCE = "this study", "printed", "difference"
 
 
-def summary_table(overlap: pl.DataFrame) -> Table:
-    """One row a method: overlap of the top 1 % and of the top 10 %, with the chance levels."""
-    table = Table(
-        (
-            "convention",
-            "method",
-            "top 1 %",
-            "by chance",
-            "times chance",
-            "top 10 %",
-            "by chance",
-            "times chance",
-        )
-    )
+def summary_table(overlap: pl.DataFrame, verdicts: Verdicts) -> Table:
+    """One row a method: overlap of the top 1 % and of the top 10 %, their chance levels, and its verdict."""
+    bands = (f"top {band}" for band in ("1 %", "10 %"))
+    columns = [column for band in bands for column in (band, "by chance", "times chance")]
+    table = Table(("convention", "method", *columns, *(["verdict"] if verdicts else [])))
     figures = {
         (r["method"], r["original_band"], r["adversarial_band"]): r for r in overlap.iter_rows(named=True)
     }
@@ -40,17 +34,19 @@ def summary_table(overlap: pl.DataFrame) -> Table:
                 share, chance = row["overlap"], row["chance"]
                 times = share / chance if share is not None and chance else None
                 cells += [_overlap_cell(row), number(chance, percent), number(times, lambda v: decimal(v, 1))]
+            cells += [_verdict(verdicts.get((attack, method))) for attack in {a for a, _ in verdicts}]
             head = (names.CONVENTIONS[convention], len(methods) if i == 0 else 0)
             table.rows.append(Row((head, (method_name(method), 1)), tuple(cells)))
     return table
 
 
-def summary_of_attacks(overlap: pl.DataFrame) -> Table:
-    """One row a method, two columns an attack: overlap of the top 1 % and of the top 10 %; chance first."""
+def summary_of_attacks(overlap: pl.DataFrame, verdicts: Verdicts) -> Table:
+    """One row a method, by attack: overlap of the top 1 % and of the top 10 %, verdict; chance first."""
     attacks = overlap["attack"].unique(maintain_order=True).to_list()
+    judged = [attack for attack in attacks if attack in {a for a, _ in verdicts}]
     bands = ("1 %", "10 %")
     columns = [f"{attack}, top {band}" for attack in attacks for band in bands]
-    table = Table(("convention", "method", *columns))
+    table = Table(("convention", "method", *columns, *(f"{attack}, verdict" for attack in judged)))
     figures = {
         (r["attack"], r["method"], r["original_band"]): r
         for r in overlap.iter_rows(named=True)
@@ -61,14 +57,14 @@ def summary_of_attacks(overlap: pl.DataFrame) -> Table:
         for attack in attacks
         for band in bands
     ]
-    table.rows.append(
-        Row((("by chance", 1), ("", 1)), tuple(number(share, percent) for share in chance), "reference")
-    )
+    levels = [*(number(share, percent) for share in chance), *(Cell("", css="text") for _ in judged)]
+    table.rows.append(Row((("by chance", 1), ("", 1)), tuple(levels), "reference"))
     for convention, methods in by_convention(overlap["method"]):
         for i, method in enumerate(methods):
             head = (names.CONVENTIONS[convention], len(methods) if i == 0 else 0)
-            cells = tuple(_overlap_cell(figures.get((a, method, b))) for a in attacks for b in bands)
-            table.rows.append(Row((head, (method_name(method), 1)), cells))
+            cells = [_overlap_cell(figures.get((a, method, b))) for a in attacks for b in bands]
+            cells += [_verdict(verdicts.get((attack, method))) for attack in judged]
+            table.rows.append(Row((head, (method_name(method), 1)), tuple(cells)))
     return table
 
 
@@ -282,6 +278,10 @@ def _overlap_cell(row: dict | None, digits: int = 1) -> Cell:
             f"{text} \N{DAGGER}", row["overlap"], f"ties in {count(tied)} of {count(pairs)} pairs", "tied"
         )
     return Cell(text, row["overlap"])
+
+
+def _verdict(said: str | None) -> Cell:
+    return Cell(said or "-", css="text")
 
 
 def _points(gap: float | None) -> str:

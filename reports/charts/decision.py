@@ -15,6 +15,8 @@ COMPARISONS = {
     "image": "adversarial image, same question",
     "question": "same image, other question",
     "adversarial": "adversarial image and its question",
+    "other image of the class": "another image of the class",
+    "other image": "another image",
 }
 """Comparisons of decision_sensitivity that are rungs of the ladder, and their names."""
 

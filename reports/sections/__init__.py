@@ -86,22 +86,31 @@ def _together(studies: Sequence[Studied], analysis: str) -> pl.DataFrame:
 
 
 def _in_short(studies: Sequence[Studied]) -> Section:
-    overview, overlap = (_together(studies, name) for name in ("attack_overview", "topk_overlap"))
+    overview, overlap, held = (
+        _together(studies, name) for name in ("attack_overview", "topk_overlap", "decision_sensitivity")
+    )
+    held = held.filter(pl.col("band") == decision.BAND)
+    judged = held.filter(pl.col("comparison") == "adversarial").drop_nulls("verdict")
+    verdicts = {(row["attack"], row["method"]): row["verdict"] for row in judged.iter_rows(named=True)}
     compared = overlap["attack"].n_unique() > 1
     figures = []
     if not overlap.is_empty():
-        table = tables.summary_of_attacks(overlap) if compared else tables.summary_table(overlap)
+        table = (tables.summary_of_attacks if compared else tables.summary_table)(overlap, verdicts)
+        said = (
+            "Share of an original's most relevant components that are again among the most relevant of its "
+            "adversarial example, mean over pairs."
+        )
+        if verdicts:
+            said += " The verdict is on the top 10 %, against noise: see 'Is it the decision?'."
         figures.append(
             Figure(
                 "summary",
                 "Overlap of the top 1 % and 10 %" + (" by attack" if compared else ""),
                 "topk_overlap",
-                "Share of an original's most relevant components that are again among the most relevant "
-                "of its adversarial example, mean over pairs.",
+                said,
                 [Panel(table=table)],
             )
         )
-    held = _together(studies, "decision_sensitivity").filter(pl.col("band") == decision.BAND)
     of_attack = {attack: held.filter(pl.col("attack") == attack) for attack in overview["attack"]}
     answers = {attack: text for attack, rows in of_attack.items() if (text := decision.answer(rows))}
     said = sentences.in_short(overview, overlap)

@@ -35,7 +35,9 @@ def is_controlled(rows: pl.DataFrame) -> bool:
 def figures(source: Source) -> list[Figure]:
     """Figures of one attack: what there is of scores, numbers, ladder and way."""
     rows, end = rows_of(source), source.end
-    designed = rows.filter(pl.col("comparison") != "adversarial")
+    designed = rows.filter(
+        ~pl.col("comparison").is_in(["adversarial", "other image of the class", "other image"])
+    )
     if designed.is_empty():
         return [Figure(f"decision{end}", "Controls", ANALYSIS, "The study has no controls of this attack.")]
     made = []

@@ -1,4 +1,5 @@
--- Each pair of an attack held against its original in every way that the lake has maps for.
+-- Each pair of an attack that has controls, or maps of the 2 x 2 design, held against its original in every
+-- way that the lake has maps for.
 --
 -- Grain: one row per method, pair (attack, target, image_id), comparison and band (1 % and 10 %), maps ok.
 -- The original's map, explained for its label, is compared with that of
@@ -10,9 +11,19 @@
 --   noise: the original with noise as large as the attack's change, explained for the label
 --   reverse: the original moved the other way, explained for its class, as all that follow
 --   path F: the original moved by the fraction F of the change
+--   other image of the class, other image: another original, explained for its own label; once an image,
+--     with no target: what maps share that have nothing but the network, and the class, in common
 -- `overlap` is the share of the original's top components that are among the other map's, `is_target` whether
 -- the other map explains the target, `is_tied` whether at the band's edge more than a tenth of it ties.
 with
+
+controlled as (
+    select control_of as attack from attacks
+    where control_of is not null
+    union
+    select subject as attack from relevance
+    where subject != 'original' and explains = 'label'
+),
 
 whose as (
     select
@@ -22,6 +33,7 @@ whose as (
         algorithm,
         fraction
     from attacks
+    where coalesce(control_of, attack) in (from controlled)
 ),
 
 subjects as (
@@ -52,13 +64,47 @@ questions as (
     from compared_ranks as ranks
     inner join attacked as pairs using (dataset, model, target, image_id)
     cross join (values ('question', true), ('question as stored', false)) as turned (comparison, turns_sign)
-    where ranks.subject = 'original' and pairs.status = 'success'
+    where ranks.subject = 'original' and pairs.status = 'success' and pairs.attack in (from controlled)
+),
+
+attacked_images as (
+    select distinct
+        dataset,
+        model,
+        attack,
+        image_id
+    from attacked
+    where status = 'success' and attack in (from controlled)
+),
+
+others as (
+    select
+        besides.dataset,
+        besides.model,
+        besides.method,
+        images.attack,
+        besides.image_id,
+        besides.label,
+        besides.kind as comparison,
+        besides.n,
+        besides.tied_1,
+        besides.tied_10,
+        'label' as explains,
+        null::integer as target,
+        null::double as fraction,
+        false as turns_sign,
+        len(list_filter(besides.places[:besides.k_1], lambda place: place < besides.k_1)) as shared_1,
+        len(list_filter(besides.places, lambda place: place < len(besides.places))) as shared_10
+    from other_images as besides
+    inner join attacked_images as images using (dataset, model, image_id)
 ),
 
 together as (
     select * from subjects
     union all by name
     select * from questions
+    union all by name
+    select * from others
 )
 
 select

@@ -33,6 +33,12 @@ def test_in_short_gives_the_answer_instead_of_a_caveat(read, rows):
     assert f"the maps of {more.height} of {2 * len(METHODS)} methods change more" in answer(rows)
 
 
+def test_summary_tells_the_verdict(read, rows):
+    verdicts = [line[-1][0] for line in read.figures["summary"].rows[1:]]
+    expected = rows.filter(comparison="adversarial")["verdict"].to_list()
+    assert sorted(verdicts) == sorted(expected) and read.figures["summary"].rows[0][-1][0] == "verdict"
+
+
 def test_table_is_the_result(read, rows):
     table = read.figures["decision-0"].rows
     for method in METHODS:

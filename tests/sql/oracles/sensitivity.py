@@ -67,6 +67,30 @@ def comparisons(rows: Rows) -> list[Row]:
             name = f"path {of['fraction']}" if of["algorithm"] == "path" else of["algorithm"]
         attack = of.get("control_of") or row["subject"]
         found.append(pair | {"attack": attack, "comparison": name, "fraction": of.get("fraction")})
+    controlled = {row["control_of"] for row in rows["attacks"]} | {
+        row["subject"] for row in rows["relevance"] if row["explains"] == "label"
+    }
+    found += other_images(rows, list(originals.values()))
+    return [pair for pair in found if pair["attack"] in controlled]
+
+
+def other_images(rows: Rows, originals: list[Row]) -> list[Row]:
+    """Each original of a success beside the next one, in order of the digests of their ids."""
+    found = []
+    images = {
+        (row["dataset"], row["model"], row["attack"], row["image_id"])
+        for row in successes_of(attacked_of(rows))
+    }
+    for kind, names in (("other image of the class", ("label",)), ("other image", ())):
+        for _, group in grouped(originals, "dataset", "model", "method", *names):
+            group = sorted(group, key=lambda row: hashlib.md5(str(row["image_id"]).encode()).hexdigest())
+            for row, other in zip(group, group[1:] + group[:1], strict=True):
+                for dataset, model, attack, image_id in sorted(images):
+                    if (dataset, model, image_id) == (row["dataset"], row["model"], row["image_id"]):
+                        beside = {"attack": attack, "comparison": kind, "fraction": None, "turned": False}
+                        if other is not row:
+                            mine = {"image_id": image_id, "target": None, "original": row}
+                            found.append(other | mine | beside)
     return found
 
 
