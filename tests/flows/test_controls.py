@@ -12,10 +12,10 @@ from flows.attack import attack_shard, missing_shards
 from flows.check import require_sound
 from flows.errors import UserError
 from flows.explain import explain_unit, missing_units
-from flows.ingest import image_shape, read_images
+from flows.ingest import image_shape, ingest_images, predict, read_images
 from flows.lake import Lake
 from flows.plan import Plan
-from flows.study import Study, load_study, parse_study
+from flows.study import ControlsSection, Study, load_study, parse_study
 from flows.summary import most_pairs
 from flows.vectors import matrix
 from sql.catalog import open_lake
@@ -37,19 +37,26 @@ def study(tmp_path_factory) -> Study:
     return load_study(str(file))
 
 
-@pytest.fixture(scope="module")
-def lake(study, finished_lake, tmp_path_factory) -> Lake:
-    """The finished study of the other tests, and what its controls add."""
-    import shutil
+def run(study: Study, lake: Lake) -> list[str]:
+    """All steps to the maps, without Prefect; the attacks and controls that were missing."""
+    predict(study, lake, ingest_images(study, lake))
+    missing = missing_shards(study, lake)
+    for attack, shard in missing:
+        attack_shard(study, lake, attack, shard)
+    for unit in missing_units(study, lake):
+        explain_unit(study, lake, unit)
+    lake.refresh()
+    return [attack for attack, _ in missing]
 
-    found = Lake(str(shutil.copytree(finished_lake, tmp_path_factory.mktemp("controlled") / "lake")))
+
+@pytest.fixture(scope="module")
+def lake(study, tmp_path_factory) -> Lake:
+    """A study without controls, and then what its controls add."""
+    plain = study.model_copy(update={"controls": ControlsSection()})
+    found = Lake(str(tmp_path_factory.mktemp("controlled") / "lake"))
+    assert run(plain, found) == ["lbfgs"]
     before = set(found.paths("relevance") + found.paths("adversarials"))
-    for attack, shard in missing_shards(study, found):
-        assert attack != "lbfgs"
-        attack_shard(study, found, attack, shard)
-    for unit in missing_units(study, found):
-        explain_unit(study, found, unit)
-    found.refresh()
+    assert run(study, found) == ["noise-lbfgs", "reverse-lbfgs", "path-0.5-lbfgs"]
     assert before < set(found.paths("relevance") + found.paths("adversarials"))
     assert missing_shards(study, found) == missing_units(study, found) == []
     assert Plan(study, found).is_complete()
