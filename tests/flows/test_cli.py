@@ -88,7 +88,7 @@ def test_status_and_dry_run_tell_what_is_missing(typed, study_file, finished_lak
     assert re.search(r"relevance\s+│\s+1\s+│\s+[12] ", out)
     assert "GB free" in out
     fresh = typed("run", "demo", "--lake", "none", "--dry-run")[1]
-    assert re.search(r"adversarials\s+│\s+20\s+│\s+200", fresh)
+    assert re.search(r"adversarials\s+│\s+30\s+│\s+380", fresh)
     assert not Path("none").exists()
 
 
