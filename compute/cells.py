@@ -14,6 +14,8 @@ from functools import cache
 
 import numpy as np
 
+from compute.compiled import compiled
+
 HELD = 4_000_000
 """Values that are held before equal ones are counted together."""
 
@@ -67,6 +69,35 @@ def _value(ordinal: np.ndarray) -> np.ndarray:
     return np.where(ordinal < 0, -size, size)
 
 
+BITS = 18
+"""Sign, exponent and 9 digits of a float32: numbers that share them lie in one cell or in two neighbours."""
+
+SHIFT = np.uint32(32 - BITS)
+
+
+@cache
+def _guide() -> tuple[np.ndarray, np.ndarray]:
+    """What finds the cell of a value at once, see `_place`.
+
+    Of each number that BITS bits spell the place in `cell_edges` of the least value that begins with them,
+    int16 [2^BITS] (beyond [-1, 1] it does not matter); and the least value of each cell, inf behind the last.
+    """
+    _, least = cell_edges()
+    first = np.arange(1 << BITS, dtype=np.uint32) << SHIFT
+    bits = np.where(first >> 31, first | ((1 << SHIFT) - 1), first).astype(np.uint32)
+    with np.errstate(invalid="ignore"):
+        lowest = np.nan_to_num(bits.view(np.float32), nan=-1)
+    place = np.clip(np.searchsorted(least, lowest, side="right") - 1, 0, len(least) - 1)
+    return place.astype(np.int16), np.append(least, np.float32(np.inf))
+
+
+@compiled
+def _place(value, bits, guide, least):
+    """Place in `cell_edges` of a value from -1 to 1."""
+    place = np.intp(guide[bits >> SHIFT])
+    return place + (least[place + 1] <= value)
+
+
 @dataclass(frozen=True)
 class CellSums:
     """Of each cell that holds a value, [c]: columns of sql/partials/value_counts.sql."""
@@ -80,61 +111,62 @@ class CellSums:
     maximum: np.ndarray
 
 
-def sums_by_cell(values: np.ndarray) -> CellSums:
-    """Sums over each cell of values, float32 of any shape, from -1 to 1; float64, counts int64.
+class SumsByCell:
+    """Adds up values by cell."""
 
-    Sums are of distances to the least value of the cell, which keeps the digits of a spread about the mean.
-    Raises RelevanceOutOfRange for a value outside [-1, 1].
-    """
-    ascending = np.sort(values, axis=None)
-    cells, least = cell_edges()
-    if ascending.size and not (ascending[0] >= -1 and ascending[-1] <= 1):
-        raise RelevanceOutOfRange(
-            f"relevance from {ascending[0]} to {ascending[-1]}; it must lie within [-1, 1]"
+    def __init__(self) -> None:
+        cells = len(cell_edges()[0])
+        self._counts = np.zeros(cells, np.int64)
+        self._sums = np.zeros((cells, 6))
+
+    def add(self, values: np.ndarray) -> None:
+        """Values, float32 of any shape, from -1 to 1; RelevanceOutOfRange where one is not."""
+        values = np.ascontiguousarray(values).reshape(-1)
+        wrong = _add_up(values, values.view(np.uint32), *_guide(), self._counts, self._sums)
+        if wrong >= 0:
+            raise RelevanceOutOfRange(f"a relevance of {values[wrong]}; it must lie within [-1, 1]")
+
+    def sums(self) -> CellSums:
+        """Of all values added; float64, counts int64."""
+        [there] = np.nonzero(self._counts)
+        counts = self._counts[there]
+        first, minimum, maximum, once, squares, cubes = self._sums[there].T
+        return CellSums(
+            cell_edges()[0][there],
+            counts,
+            once + counts * first,
+            np.maximum(squares - once**2 / counts, 0),
+            cubes + 3 * first * squares + 3 * first**2 * once + counts * first**3,
+            minimum,
+            maximum,
         )
-    starts = np.searchsorted(ascending, least)
-    counts = np.diff(starts, append=ascending.size)
-    there = counts > 0
-    starts, counts = starts[there], counts[there]
-    minimum = ascending[starts].astype(np.float64) + 0.0  # no -0.0
-    maximum = ascending[starts + counts - 1].astype(np.float64) + 0.0
-    distance = ascending.astype(np.float64)
-    distance -= np.repeat(minimum, counts)
-    power, sums = np.ones(1), []
-    for _ in range(3):
-        power = power * distance
-        sums.append(np.add.reduceat(power, starts) if starts.size else power)
-    once, squares, cubes = sums
-    return CellSums(
-        cells[there],
-        counts,
-        once + counts * minimum,
-        np.maximum(squares - once**2 / counts, 0),
-        cubes + 3 * minimum * squares + 3 * minimum**2 * once + counts * minimum**3,
-        minimum,
-        maximum,
-    )
 
 
-def merged(sums: CellSums) -> CellSums:
-    """Sums over each cell of parts put together, in which cells recur.
+@compiled
+def _add_up(values, bits, guide, least, counts, sums):
+    """Add values to what each cell holds; where the first stands that no cell holds, or -1.
 
-    Spreads as Chan, Golub and LeVeque (1983, Algorithms for computing the sample variance, equation 2.1).
+    sums: of each cell its first value, its minimum and maximum, and the sums of distances to the first, of
+    their squares and cubes, which keeps the digits of a spread about the mean.
     """
-    order = np.argsort(sums.cell, kind="stable")
-    cell, starts = np.unique(sums.cell[order], return_index=True)
-    parts = CellSums(*(column[order] for column in vars(sums).values()))
-    if not starts.size:
-        return parts
-
-    def added(column: np.ndarray) -> np.ndarray:
-        return np.add.reduceat(column, starts)
-
-    values, total = added(parts.values), added(parts.total)
-    common = np.repeat(total / values, np.diff(starts, append=len(order)))
-    spread = added(parts.spread + parts.values * (parts.total / parts.values - common) ** 2)
-    minimum, maximum = np.minimum.reduceat(parts.minimum, starts), np.maximum.reduceat(parts.maximum, starts)
-    return CellSums(cell, values, total, spread, added(parts.cubes), minimum, maximum)
+    for i in range(len(values)):
+        if not (values[i] >= -1 and values[i] <= 1):
+            return i
+        value = np.float64(values[i]) + 0.0  # no -0.0
+        place = _place(values[i], bits[i], guide, least)
+        of_cell = sums[place]
+        if counts[place] == 0:
+            of_cell[:3] = value
+        counts[place] += 1
+        if value < of_cell[1]:
+            of_cell[1] = value
+        elif value > of_cell[2]:
+            of_cell[2] = value
+        distance = value - of_cell[0]
+        of_cell[3] += distance
+        of_cell[4] += distance * distance
+        of_cell[5] += distance * distance * distance
+    return -1
 
 
 class ValuesOfCells:
@@ -142,33 +174,16 @@ class ValuesOfCells:
 
     def __init__(self, cells: np.ndarray) -> None:
         """cells: int [c], those that are wanted."""
-        every, least = cell_edges()
-        self._is_wanted = np.isin(every, cells)
-        self._every = every
-        # A float32's upper half tells nearly which cell it is in: sign, exponent and 7 bits.
-        first, last = _ordinal(least), np.append(_ordinal(least[1:]) - 1, _ordinal(np.float32(1)))
-        self._upper_half = np.zeros(1 << 16, bool)
-        for low, high in zip(first[self._is_wanted], last[self._is_wanted], strict=True):
-            self._mark(int(low), int(high))
+        self._is_wanted = np.isin(cell_edges()[0], cells)
         self.held: list[tuple[np.ndarray, np.ndarray]] = []
         self._number = 0
-
-    def _mark(self, low: int, high: int) -> None:
-        if low <= 0 <= high:  # -0.0 too
-            self._upper_half[0x8000] = True
-        if high >= 0:
-            self._upper_half[max(low, 0) >> 16 : (high >> 16) + 1] = True
-        if low < 0:
-            self._upper_half[0x8000 + (-min(high, 0) >> 16) : 0x8000 + (-low >> 16) + 1] = True
 
     def add(self, values: np.ndarray) -> None:
         """Values, float32 of any shape, from -1 to 1."""
         values = np.ascontiguousarray(values).reshape(-1)
-        near = values[self._upper_half.take(values.view(np.uint32) >> np.uint32(16))]
-        place = np.searchsorted(self._every, cell_of(near))
-        found = np.unique(near[self._is_wanted[place]] + np.float32(0), return_counts=True)
-        self.held.append(found)
-        self._number += len(found[0])
+        found = _of_cells(values, values.view(np.uint32), *_guide(), self._is_wanted)
+        self.held.append(np.unique(found, return_counts=True))
+        self._number += len(self.held[-1][0])
         if self._number > HELD:
             self.held = [self.counted()]
             self._number = min(len(self.held[0][0]), HELD // 2)
@@ -176,6 +191,18 @@ class ValuesOfCells:
     def counted(self) -> tuple[np.ndarray, np.ndarray]:
         """The values in these cells, float32 [v], ascending, and how often each occurs, int64 [v]."""
         return counted_together([self])
+
+
+@compiled
+def _of_cells(values, bits, guide, least, is_wanted):
+    """The values in wanted cells, float32 [v], 0.0 for -0.0."""
+    found = np.empty(len(values), np.float32)
+    number = 0
+    for i in range(len(values)):
+        if is_wanted[_place(values[i], bits[i], guide, least)]:
+            found[number] = values[i] + np.float32(0)
+            number += 1
+    return found[:number]
 
 
 def counted_together(parts: Sequence[ValuesOfCells]) -> tuple[np.ndarray, np.ndarray]:

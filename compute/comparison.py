@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from compute.compiled import compiled, reduction
 from compute.ranking import band_size
-
-BLOCK = 32
-"""Pairs at a time: their 3072 components as float64 are 0.8 MB, which stays near the processor."""
 
 
 def top_components(rank: np.ndarray, k: int) -> np.ndarray:
@@ -26,13 +24,17 @@ def top_components(rank: np.ndarray, k: int) -> np.ndarray:
 
 def depth_counts(original_rank: np.ndarray, adversarial_rank: np.ndarray, of: np.ndarray) -> np.ndarray:
     """How many components, of all pairs, have each depth: the greater of their two ranks; int64 [n]."""
-    n = adversarial_rank.shape[1]
-    counts = np.zeros(n, np.int64)
-    for first in range(0, len(of), BLOCK):
-        block = slice(first, first + BLOCK)
-        depth = np.maximum(adversarial_rank[block], original_rank[of[block]])
-        counts += np.bincount(depth.reshape(-1), minlength=n)
+    counts = np.zeros(adversarial_rank.shape[1], np.int64)
+    _count_depths(original_rank, adversarial_rank, of, counts)
     return counts
+
+
+@compiled
+def _count_depths(original, adversarial, of, counts):
+    for pair in range(len(of)):
+        x, y = original[of[pair]], adversarial[pair]
+        for component in range(len(counts)):
+            counts[max(x[component], y[component])] += 1
 
 
 @dataclass(frozen=True)
@@ -53,55 +55,87 @@ def shift_counts(adversarial_ranks: np.ndarray, label: np.ndarray, n: int) -> Sh
     components, most relevant first; label: int [p]; n: components of a map.
     """
     k = adversarial_ranks.shape[1]
-    pair, original = np.nonzero(adversarial_ranks < k)
-    adversarial = adversarial_ranks[pair, original].astype(np.int64)
-    shape = (int(label.max(initial=0)) + 1, 3, 3, 2 * k - 1)
-    places = label[pair], _place(original, n), _place(adversarial, n), adversarial - original + k - 1
-    code, counts = np.unique(np.ravel_multi_index(places, shape), return_counts=True)
-    found = np.unravel_index(code, shape)
-    return ShiftCounts(found[0], found[1], found[2], found[3] - (k - 1), counts)
+    counts = np.zeros((int(label.max(initial=0)) + 1, 3, 3, 2 * k - 1), np.int64)
+    _count_shifts(adversarial_ranks, label, band_size(0.01, n), counts)
+    found = np.nonzero(counts)
+    return ShiftCounts(found[0], found[1], found[2], found[3] - (k - 1), counts[found])
 
 
-def _place(rank: np.ndarray, n: int) -> np.ndarray:
+@compiled
+def _count_shifts(adversarial_ranks, label, k_1, counts):
+    pairs, k = adversarial_ranks.shape
+    for pair in range(pairs):
+        of_label = counts[label[pair]]
+        for original in range(k):
+            adversarial = np.int64(adversarial_ranks[pair, original])
+            if adversarial < k:
+                places = of_label[_band(original, k_1), _band(adversarial, k_1)]
+                places[adversarial - original + k - 1] += 1
+
+
+@compiled
+def _band(rank, k_1):
     """Narrowest band: 0 the most relevant component, 1 the top 1 %, 2 beyond."""
-    return (rank >= 1).astype(np.int64) + (rank >= band_size(0.01, n))
+    return (rank >= 1) + (rank >= k_1)
 
 
 def spearman(original_rank: np.ndarray, adversarial_rank: np.ndarray, of: np.ndarray) -> np.ndarray:
     """Spearman's rho of ranks, 1 - 6 sum(shift^2) / (n (n^2 - 1)), float64 [p]; nan where n = 1."""
     n = adversarial_rank.shape[1]
-    squares = np.empty(len(of))
-    for first in range(0, len(of), BLOCK):
-        block = slice(first, first + BLOCK)
-        shift = adversarial_rank[block].astype(np.float64)
-        shift -= original_rank[of[block]]
-        squares[block] = np.einsum("pn,pn->p", shift, shift)
+    squares = _squared_shifts(original_rank, adversarial_rank, of)
     return 1 - 6 * squares / (n * (n**2 - 1)) if n > 1 else np.full(len(of), np.nan)
+
+
+@compiled
+def _squared_shifts(original, adversarial, of):
+    squares = np.zeros(len(of))
+    for pair in range(len(of)):
+        x, y = original[of[pair]], adversarial[pair]
+        total = np.int64(0)
+        for component in range(len(y)):
+            shift = np.int64(y[component]) - np.int64(x[component])
+            total += shift * shift
+        squares[pair] = total
+    return squares
 
 
 def pearson(original: np.ndarray, adversarial: np.ndarray, of: np.ndarray) -> np.ndarray:
     """Pearson's correlation of the values, float64 [p]; nan where a map is constant."""
+    return _correlations(original, adversarial, of)
+
+
+@reduction
+def _correlations(original, adversarial, of):
     found = np.empty(len(of))
-    for first in range(0, len(of), BLOCK):
-        block = slice(first, first + BLOCK)
-        x, y = (_centred(maps) for maps in (original[of[block]], adversarial[block]))
-        with np.errstate(invalid="ignore"):
-            lengths = np.sqrt(np.einsum("pn,pn->p", x, x)) * np.sqrt(np.einsum("pn,pn->p", y, y))
-            found[block] = np.einsum("pn,pn->p", x, y) / lengths
+    for pair in range(len(of)):
+        x, y = original[of[pair]], adversarial[pair]
+        x_mean = y_mean = 0.0
+        for component in range(len(y)):
+            x_mean += np.float64(x[component])
+            y_mean += np.float64(y[component])
+        x_mean, y_mean = x_mean / len(y), y_mean / len(y)
+        xx = xy = yy = 0.0
+        for component in range(len(y)):
+            u, v = np.float64(x[component]) - x_mean, np.float64(y[component]) - y_mean
+            xx += u * u
+            xy += u * v
+            yy += v * v
+        lengths = np.sqrt(xx) * np.sqrt(yy)
+        found[pair] = xy / lengths if lengths > 0 else np.nan
     return found
-
-
-def _centred(maps: np.ndarray) -> np.ndarray:
-    values = maps.astype(np.float64)
-    values -= values.mean(axis=1, keepdims=True)
-    return values
 
 
 def sign_agreement(original: np.ndarray, adversarial: np.ndarray, of: np.ndarray) -> np.ndarray:
     """Share of components whose values have the same sign (negative, zero, positive), float64 [p]."""
-    same = np.empty(len(of))
-    for first in range(0, len(of), BLOCK):
-        block = slice(first, first + BLOCK)
-        x, y = original[of[block]], adversarial[block]
-        same[block] = (((x > 0) == (y > 0)) & ((x < 0) == (y < 0))).mean(axis=1)
+    return _same_signs(original, adversarial, of) / adversarial.shape[1]
+
+
+@compiled
+def _same_signs(original, adversarial, of):
+    same = np.zeros(len(of), np.int64)
+    for pair in range(len(of)):
+        x, y = original[of[pair]], adversarial[pair]
+        for component in range(len(y)):
+            a, b = x[component], y[component]
+            same[pair] += ((a > 0) == (b > 0)) & ((a < 0) == (b < 0))
     return same

@@ -12,11 +12,10 @@ from compute import cells
 from compute.cells import (
     CellSums,
     RelevanceOutOfRange,
+    SumsByCell,
     ValuesOfCells,
     cell_edges,
     cell_of,
-    merged,
-    sums_by_cell,
 )
 
 EVERY, LEAST = cell_edges()
@@ -71,17 +70,31 @@ def assert_same_sums(found: CellSums, wanted: CellSums) -> None:
     assert np.all(off <= 1e-9 * wanted.spread + wanted.values * (4e-16 * np.abs(wanted.maximum)) ** 2)
 
 
-@given(MAPS)
-def test_sums_are_those_of_each_cell(values: np.ndarray) -> None:
+def sums_by_cell(*parts: np.ndarray) -> CellSums:
+    sums = SumsByCell()
+    for part in parts:
+        sums.add(part)
+    return sums.sums()
+
+
+@given(st.lists(MAPS, max_size=4))
+def test_sums_are_those_of_each_cell(parts: list[np.ndarray]) -> None:
+    everything = np.concatenate([np.empty(0, np.float32), *(part.reshape(-1) for part in parts)])
+    assert_same_sums(sums_by_cell(*parts), slow_sums(everything))
+
+
+def test_every_value_about_an_edge_is_found_in_its_cell() -> None:
+    values = np.sort(ABOUT_EDGES.astype(np.float32))
     assert_same_sums(sums_by_cell(values), slow_sums(values))
 
 
-@given(st.lists(MAPS, min_size=1, max_size=4))
-def test_merged_sums_are_those_of_all_values(parts: list[np.ndarray]) -> None:
-    sums = [sums_by_cell(part) for part in parts]
-    together = CellSums(*(np.concatenate(c) for c in zip(*(vars(s).values() for s in sums), strict=True)))
-    everything = np.concatenate([part.reshape(-1) for part in parts])
-    assert_same_sums(merged(together), slow_sums(everything))
+def test_numbers_that_begin_alike_lie_in_one_cell_or_two_neighbours() -> None:
+    first = np.arange(1 << cells.BITS, dtype=np.uint32) << cells.SHIFT
+    last = first | np.uint32((1 << cells.SHIFT) - 1)
+    ends = np.stack([first, last]).view(np.float32)
+    ends = ends[:, np.all(np.abs(ends) <= 1, axis=0)]
+    places = np.searchsorted(LEAST, ends, side="right")
+    assert ends.size and np.abs(places[0] - places[1]).max() == 1
 
 
 @pytest.mark.parametrize("wrong", [1.0000001, -1.5, np.nan, np.inf])
