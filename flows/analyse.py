@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from flows.lake import Lake
 from flows.paired_maps import MapLists
@@ -103,6 +104,7 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     ):
         for piece in done:
             advance(1, " ".join(piece[0].series[2:4]))
+    pa.default_memory_pool().release_unused()  # what files were read into, else it is held to the end
 
 
 def _of_shards(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
