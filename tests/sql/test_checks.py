@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lakes import ATTACKS, Rows, stable_rank, toy_rows, write_lake
 
@@ -237,7 +237,6 @@ def test_ranks_out_of_order_are_told_apart(tmp_path: Path, rows: Rows, fault: st
 few_values = st.lists(st.sampled_from([-1.0, -0.25, -0.0, 0.0, 0.5, 1.0]), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(st.lists(few_values, min_size=1, max_size=40), st.randoms(use_true_random=False))
 def test_rank_order_is_that_of_a_stable_sort(maps: list[list[float]], random) -> None:
     """On maps of any length, with ranks that are right, shuffled, or doubled."""
