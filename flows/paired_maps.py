@@ -11,8 +11,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from compute.comparison import top_components
-from compute.ranking import band_size
+from compute.ranking import band_size, top_components
 from flows.lake import Lake
 from sql.catalog import LakeDatabase
 from sql.tables import NULL_PARTITION, SHARD

@@ -1,4 +1,4 @@
-"""The rows of partial results, counted in compiled loops: in a tenth of the time of DuckDB, which hashes values.
+"""The rows of partial results, counted in compiled loops: DuckDB hashes every value, ten times as slow.
 
 What the rows are is defined by sql/partials; those made here are the same, and tests hold both against each
 other. Where a lake keeps none, queries compute the views of sql/partials themselves.
@@ -30,9 +30,6 @@ from flows.paired_maps import (
 from flows.parallel import cores, spread
 from sql import package
 from sql.catalog import LakeDatabase
-
-NUMERICS = 1
-"""Raised where rows change though the SQL that defines them does not; kept rows are then made anew."""
 
 Columns = dict[str, Any]
 """Columns of a table: arrays [rows]."""
