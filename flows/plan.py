@@ -11,12 +11,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from compute.attacks.controls import Noise
-from compute.attacks.controls import Path as Way
+from compute.attacks.controls import Control, Noise
 from compute.attacks.imported import Imported, find_examples
 from compute.attacks.registry import is_targeted
 from compute.classifier import model_sha256
@@ -28,7 +27,7 @@ from flows.study import AttackSection, Study, load_study
 from sql.tables import SHARD
 
 ORIGINAL = "original"
-CONTROLS = (Noise, Way)
+CONTROLS = get_args(Control)
 
 
 @dataclass(frozen=True)
@@ -297,10 +296,10 @@ class Plan:
         rows = self.lake.read(path, ["image_id", "status"])
         wanted, status = np.isin(np.asarray(rows["image_id"]), chosen.image_id), np.asarray(rows["status"])
         success, kept = (np.flatnonzero(wanted & (status == name)) for name in ("success", "kept"))
-        if isinstance(attack.parameters, Way):
-            found = {"label": kept, "target": success}
-        elif isinstance(attack.parameters, Noise):
+        if isinstance(attack.parameters, Noise):
             found = {"label": kept}
+        elif isinstance(attack.parameters, CONTROLS):
+            found = {"label": kept, "target": success}
         else:
             found = {"target": success}
             if self.study.controls.two_by_two and is_targeted(attack.parameters):

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from compute.attacks.controls import Control, Noise
+from compute.attacks.controls import DARKENED, Control, Darkened, Noise, Rounded
 from compute.attacks.controls import Path as Way
 from compute.attacks.registry import ATTACKS, default_id, is_targeted
 from compute.classifier import SHIPPED
@@ -108,6 +108,11 @@ class AttackSection(Section):
     parameters: Any
     """of one of the types in ATTACKS"""
 
+    @property
+    def delivers_floats(self) -> bool:
+        """Whether its images may lie between 8-bit levels; imported ones are PNG files."""
+        return getattr(self.parameters, "quantise", None) == "none"
+
     @model_validator(mode="before")
     @classmethod
     def _collect_parameters(cls, values: Any) -> Any:
@@ -182,12 +187,17 @@ class ControlsSection(Section):
     reverse: bool = False
     path: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     """parts of the way from the original to the adversarial example"""
+    darkened: bool = False
+    darkened_fraction: Annotated[float, Field(gt=0, le=1)] = DARKENED
+    """share of the original's components that are an 8-bit level lower"""
+    rounding: bool = False
+    """whether adversarial examples that are delivered in floats are rounded and floored to 8-bit levels"""
     seed: Annotated[int, Field(ge=0, lt=INTEGERS)] = 0
 
     @property
     def any(self) -> bool:
         """Whether there is an image to make."""
-        return self.noise or self.reverse or bool(self.path)
+        return self.noise or self.reverse or bool(self.path) or self.darkened or self.rounding
 
     def of(self, attack: AttackSection) -> list[AttackSection]:
         """The controls of an attack."""
@@ -198,6 +208,11 @@ class ControlsSection(Section):
             made[f"reverse-{attack.id}"] = Way(attack.id, -1.0)
         for fraction in sorted(self.path):
             made[f"path-{fraction:g}-{attack.id}"] = Way(attack.id, fraction)
+        if self.darkened:
+            made[f"darkened-{attack.id}"] = Darkened(attack.id, self.seed, self.darkened_fraction)
+        if self.rounding and attack.delivers_floats:
+            for how in ("round", "floor"):
+                made[f"{how}-{attack.id}"] = Rounded(attack.id, how)
         return [
             AttackSection.model_construct(
                 id=name, algorithm=control.as_row()["algorithm"], parameters=control
@@ -232,6 +247,11 @@ class Study(Section):
             raise ValueError("an attack cannot have the id 'original': that names the unattacked image")
         if self.controls.any and not self.controlled:
             raise ValueError("controls need an attack that aims at a class: an untargeted one has none")
+        if self.controls.rounding and not any(attack.delivers_floats for attack in self.controlled):
+            raise ValueError(
+                "controls.rounding needs an attack that aims at a class and delivers floats: "
+                'give one `quantise = "none"`, or leave `rounding` out'
+            )
         if taken := {a.id for a in self.attacks} & {c.id for c in self.control_subjects}:
             raise ValueError(f"an attack cannot have the id {min(taken)!r}: that names a control")
         return self

@@ -11,6 +11,8 @@
 --   noise: the original with noise as large as the attack's change, explained for the label
 --   reverse: the original moved the other way, explained for its class, as all that follow
 --   path F: the original moved by the fraction F of the change
+--   darkened: the original with many components an 8-bit level lower
+--   round, floor: the adversarial example, delivered in floats, put on 8-bit levels
 --   other image of the class, other image: another original, explained for its own label; once an image,
 --     with no target: what maps share that have nothing but the network, and the class, in common
 -- `overlap` is the share of the original's top components that are among the other map's, `is_target` whether
@@ -31,7 +33,7 @@ whose as (
         coalesce(control_of, attack) as attack,
         control_of is not null as is_control,
         algorithm,
-        fraction
+        if(algorithm in ('path', 'reverse'), fraction, null) as fraction
     from attacks
     where coalesce(control_of, attack) in (from controlled)
 ),
