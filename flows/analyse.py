@@ -14,7 +14,7 @@ from flows.lake import Lake
 from flows.paired_maps import MapLists
 from flows.parallel import cores, spread
 from flows.partials import Partials, Unit, make_of_series, make_of_shard, scope_of_units, together
-from flows.plan import Plan
+from flows.plan import ORIGINAL, Plan
 from flows.progress import track
 from flows.study import Study
 from sql.catalog import LakeDatabase, Scope, analyses, open_lake
@@ -26,13 +26,16 @@ MEMORY_LIMIT = "1GB"
 
 def scope_of(study: Study, lake: Lake) -> Scope:
     """What of a lake belongs to a study; of one without limit, whatever images are there."""
-    chosen = Plan(study, lake).chosen().image_id
+    plan = Plan(study, lake)
+    chosen = plan.chosen().image_id
     last_image = int(chosen[-1]) if len(chosen) else -1
+    attacks = tuple(attack.id for attack in study.subjects)
     return Scope(
         dataset=study.dataset.id,
         model=study.model.id,
-        attacks=tuple(attack.id for attack in study.subjects),
+        attacks=attacks,
         methods=study.methods,
+        subjects=(ORIGINAL, *plan.randomisations, *attacks),
         last_image=last_image if study.limit else None,
     )
 

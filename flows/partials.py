@@ -225,7 +225,7 @@ class Partials:
             scope.dataset in (None, dataset)
             and scope.model in (None, model)
             and (scope.methods is None or method in scope.methods)
-            and (scope.attacks is None or subject in ("original", *scope.attacks))
+            and (scope.whose_maps is None or subject in scope.whose_maps)
             and (scope.last_image is None or first_image <= scope.last_image)
         )
 

@@ -37,6 +37,10 @@ VARIABLE = re.compile(r"\$\{(\w+)(:-([^}]*))?\}")
 """An environment variable in a path of a study file; behind `:-` what stands for one that is not set."""
 
 
+RANDOMISED = re.compile(r"randomised-[0-9]+")
+"""Subjects of the sanity check: how many layers are re-initialised."""
+
+
 def slug(text: str) -> str:
     """The text as an id: lower case, anything else than letters, digits and dots becomes a hyphen."""
     return re.sub(r"[^a-z0-9.]+", "-", Path(text).name.lower()).strip("-.") or "unnamed"
@@ -221,6 +225,14 @@ class ControlsSection(Section):
         ]
 
 
+class SanitySection(Section):
+    """Whether maps depend on what the network has learnt; see compute/randomisation.py."""
+
+    cascading_randomisation: bool = False
+    """whether originals are explained by networks re-initialised layer by layer from the output down"""
+    seed: Annotated[int, Field(ge=0, lt=INTEGERS)] = 0
+
+
 class Study(Section):
     """One study; see `relevance-lake init` for the file with comments."""
 
@@ -232,6 +244,7 @@ class Study(Section):
     model: ModelSection = ModelSection.model_validate({})
     attacks: tuple[AnyAttack, ...] = Field(({},), validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
     controls: ControlsSection = ControlsSection.model_validate({})
+    sanity: SanitySection = SanitySection.model_validate({})
     methods: tuple[MethodId, ...]
 
     @model_validator(mode="after")
@@ -245,6 +258,8 @@ class Study(Section):
                 raise ValueError(f"{kind} {', '.join(twice)} stands twice{remedy}")
         if any(a.id == "original" for a in self.attacks):
             raise ValueError("an attack cannot have the id 'original': that names the unattacked image")
+        if taken := [a.id for a in self.attacks if RANDOMISED.fullmatch(a.id)]:
+            raise ValueError(f"an attack cannot have the id {taken[0]!r}: that names a randomised network")
         if self.controls.any and not self.controlled:
             raise ValueError("controls need an attack that aims at a class: an untargeted one has none")
         if self.controls.rounding and not any(attack.delivers_floats for attack in self.controlled):
@@ -379,6 +394,5 @@ def _allowed_keys(place: list[Any]) -> list[str]:
     if names[0] == "attacks":
         kind = next((name for name in names if name in ATTACKS), "lbfgs")
         return ["id", "algorithm", *(field.name for field in fields(ATTACKS[kind]))]
-    return list(
-        {"dataset": DatasetSection, "model": ModelSection, "controls": ControlsSection}[names[0]].model_fields
-    )
+    section: Any = Study.model_fields[names[0]].annotation
+    return list(section.model_fields)

@@ -138,6 +138,20 @@ def test_adversarials_that_contradict_themselves_are_found(tmp_path: Path, rows:
     assert violations(write_lake(tmp_path / "lake", rows))[check] == 1
 
 
+def test_maps_by_randomised_networks_belong_to_originals_and_have_their_row(
+    tmp_path: Path, rows: Rows
+) -> None:
+    drawn = [row | {"subject": "randomised-1"} for row in rows["relevance"] if row["subject"] == "original"]
+    network = {"randomisation": "net.randomised-1", "model": drawn[0]["model"], "subject": "randomised-1"}
+    rows["relevance"] += drawn
+    rows["randomisations"] = [network]
+    assert not any(violations(write_lake(tmp_path / "sound", rows)).values())
+    rows["randomisations"] = []
+    found = violations(write_lake(tmp_path / "unsound", rows))
+    assert {name for name, count in found.items() if count} == {"ids_are_known", "relevance_has_adversarial"}
+    assert found["relevance_has_adversarial"] == len(drawn)
+
+
 SCALES = {
     "a status that nobody knows": {"status": "lost"},
     "no scale": {"scale": None},
