@@ -30,6 +30,7 @@ COLUMNS = {
         "chance identical tied_pairs"
     ),
     "target_probability_quantiles": "attack successes level value",
+    "change_quantiles": "attack successes norm level value",
     "low_probability_examples": "attack threshold_of threshold label target successes examples share",
     "runner_up_classes": (
         "attack successes second_is_label third_is_label mean_second_share median_second_share "

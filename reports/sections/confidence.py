@@ -12,7 +12,13 @@ from reports.table import Row, Table, number
 
 def figures(source: Source) -> list[Figure]:
     """Figures of one attack."""
-    return [_probability(source), _low_probability(source), _runner_up(source), _change(source)]
+    return [
+        _probability(source),
+        _low_probability(source),
+        _runner_up(source),
+        _sizes(source),
+        _change(source),
+    ]
 
 
 def _probability(source: Source) -> Figure:
@@ -109,10 +115,27 @@ def _runner_up(source: Source) -> Figure:
     return Figure(f"runner-up{source.end}", "The classes after the target", "runner_up_classes", said, panels)
 
 
+def _sizes(source: Source) -> Figure:
+    from reports.charts.confidence import change_sizes
+
+    title, name = "How far images had to change", f"sizes{source.end}"
+    rows = source.of_attack("change_quantiles").drop_nulls("value")
+    values = {level: value for norm, level, value in rows["norm", "level", "value"].rows() if norm == "l2"}
+    if not values:
+        return Figure(name, title, "change_quantiles", "No pair succeeded: no image was changed.")
+    said = (
+        f"Share of {plural(rows['successes'][0], 'success', 'successes')} whose change is at most so large, by "
+        f"three norms; components are counted from 0 to 1. In L2, half of the changes are at most "
+        f"{decimal(values[0.5], 3)}, nine in ten at most {decimal(values[0.9], 3)}, the largest is "
+        f"{decimal(values[1.0], 3)}."
+    )
+    return Figure(name, title, "change_quantiles", said, [Panel(chart=change_sizes(rows))])
+
+
 def _change(source: Source) -> Figure:
     from reports.charts.matrix import class_matrices
 
-    title, name = "How far images had to change, by class pair", f"change{source.end}"
+    title, name = "Change by class pair", f"change{source.end}"
     rows = source.of_attack("attack_summary").drop_nulls("median_l2").filter(pl.col("successes") > 0)
     if rows.is_empty():
         return Figure(name, title, "attack_summary", "No pair succeeded: no image was changed.")
@@ -125,8 +148,7 @@ def _change(source: Source) -> Figure:
     )
     said = (
         f"Median L2 of the change over the successes of a class pair: smallest from {near}, largest from "
-        f"{far}. "
-        "Pixels are counted from 0 to 1."
+        f"{far}. Components are counted from 0 to 1."
     )
     chart = class_matrices(rows, facts, "median_l2", "median L2 of the change", ".2f")
     return Figure(name, title, "attack_summary", said, [Panel(chart=chart)])
