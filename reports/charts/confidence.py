@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR
+from reports.theme import ADVERSARIAL_COLOUR, CELL, GAP, ORIGINAL_COLOUR, fitting
 
 NORMS = {
     "l2": "L2, square root of the sum of squares",
@@ -15,11 +15,13 @@ NORMS = {
 """Norms of change_quantiles in the order of the page, and their names."""
 
 
-def target_probability(quantiles: pl.DataFrame, printed: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
+def target_probability(
+    quantiles: pl.DataFrame, printed: pl.DataFrame, aim: str = "target"
+) -> alt.LayerChart | alt.FacetChart:
     """Share of the successes whose target has at most a probability; the share's axis is logarithmic.
 
     quantiles: rows of target_probability_quantiles of one attack; printed: columns level and value, the
-    paper's (no rows where nothing was printed).
+    paper's (no rows where nothing was printed); aim: what stands for the target.
     """
     what = [
         part.select("level", pl.col("value").cast(pl.Float64), pl.lit(name).alias("figure"))
@@ -30,7 +32,7 @@ def target_probability(quantiles: pl.DataFrame, printed: pl.DataFrame) -> alt.La
     names = [part["figure"][0] for part in what]
     colours = {"this study": ADVERSARIAL_COLOUR, "printed": ORIGINAL_COLOUR}
     base = alt.Chart(drawn, width=440, height=200).encode(
-        x=alt.X("value:Q", title="probability of the target").scale(domain=[0, 1]),
+        x=alt.X("value:Q", title=f"probability of the {aim}").scale(domain=[0, 1]).axis(tickCount=5),
         y=alt.Y("level:Q", title="share of successes at or below")
         .scale(type="log", domain=[0.001, 1])
         .axis(format="~%", values=[0.001, 0.01, 0.1, 1]),
@@ -55,7 +57,7 @@ def change_sizes(quantiles: pl.DataFrame) -> alt.FacetChart:
     drawn = quantiles.select(
         pl.col("norm").replace_strict(NORMS, return_dtype=pl.String), "level", "value", "successes"
     )
-    base = alt.Chart(width=CELL + 10, height=130).encode(
+    base = alt.Chart(width=CELL, height=130).encode(
         x=alt.X("value:Q", title=None).scale(zero=True, nice=False).axis(tickCount=5, grid=False),
         y=alt.Y("level:Q", title=None).scale(domain=[0, 1]).axis(format=".0%", tickCount=3),
         tooltip=[
@@ -71,9 +73,9 @@ def change_sizes(quantiles: pl.DataFrame) -> alt.FacetChart:
         .facet(
             facet=alt.Facet("norm:N", sort=list(NORMS.values()), title=None),
             columns=3,
-            spacing={"row": 14, "column": 14},
+            spacing=GAP,
         )
         .resolve_axis(x="independent")
         .resolve_scale(x="independent")
-        .properties(usermeta={"cell": CELL + 60})
+        .properties(usermeta=fitting(CELL))
     )
