@@ -132,12 +132,15 @@ def matrix(summary: pl.DataFrame, facts: StudyFacts) -> str:
         return f"Every attacked pair succeeded, in {plural(whole, 'class pair')}."
     if not tried["successes"].sum():
         return f"No attacked pair succeeded, in {plural(tried.height, 'class pair')}."
-    text = f"Every attacked pair succeeded in {count(whole)} of {plural(tried.height, 'class pair')}."
-    low = tried.row(0, named=True)
-    return (
-        f"{text} The lowest rate is {percent(low['success_rate'])}, from {facts.class_name(low['label'])} to "
-        f"{facts.class_name(low['target'])} ({count(low['successes'])} of {count(low['pairs'])})."
+    low, high = (
+        f"{percent(row['success_rate'])} ({facts.class_name(row['label'])} to "
+        f"{facts.class_name(row['target'])}, {count(row['successes'])} of {count(row['pairs'])})"
+        for row in (tried.row(0, named=True), tried.row(-1, named=True))
     )
+    class_pairs = plural(tried.height, "class pair")
+    if whole:
+        return f"In {count(whole)} of {class_pairs} all succeeded; the lowest rate is {low}."
+    return f"The success rates of {class_pairs} lie between {low} and {high}."
 
 
 def _reached(tried: pl.DataFrame, facts: StudyFacts) -> str:

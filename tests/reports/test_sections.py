@@ -9,6 +9,7 @@ from reports.names import decimal, epsilon, method_name, signed
 from reports.page import render_page
 from reports.published import published_figures
 from reports.results import CURVE_POINTS, StudyFacts
+from reports.sentences import matrix
 from reports.table import beside
 from tests.reports.page_reader import PageReader
 from tests.reports.small_study import make_study, results
@@ -154,6 +155,25 @@ def test_differences_are_coloured_by_size(value, css):
     assert beside(value, None, decimal, signed).remark == ""
     large = beside(None if value is None else 100 * value, 50.0, decimal, signed, unit=100.0)
     assert large.css == css
+
+
+@pytest.mark.parametrize(
+    ("successes", "said"),
+    [
+        ((4, 4), "Every attacked pair succeeded, in 2 class pairs."),
+        ((0, 0), "No attacked pair succeeded, in 2 class pairs."),
+        ((4, 3), "In 1 of 2 class pairs all succeeded; the lowest rate is 75.0 % (plane to bird, 3 of 4)."),
+        (
+            (1, 3),
+            "The success rates of 2 class pairs lie between 25.0 % (plane to car, 1 of 4) and 75.0 % "
+            "(plane to bird, 3 of 4).",
+        ),
+    ],
+)
+def test_success_by_class_pair_is_told_by_its_ends(facts, successes, said):
+    rows = pl.DataFrame({"targeted": True, "label": 0, "target": [1, 2], "pairs": 4, "successes": successes})
+    rows = rows.with_columns(success_rate=pl.col("successes") / pl.col("pairs"))
+    assert matrix(rows, facts).replace("\N{NO-BREAK SPACE}", " ") == said
 
 
 def test_runner_up_tails_zero_and_diagnostics_are_the_results(read, frames):
