@@ -92,9 +92,7 @@ def target_probability_quantiles(rows: Rows) -> list[Row]:
 @oracle
 def change_quantiles(rows: Rows) -> list[Row]:
     return [
-        key
-        | {"successes": len(won), "norm": norm, "level": level}
-        | {"value": quantile(won, norm, level)}
+        key | {"successes": len(won), "norm": norm, "level": level} | {"value": quantile(won, norm, level)}
         for key, won in grouped(successes_of(attacked_of(rows)), *ATTACK)
         for norm in ("l1", "l2", "linf")
         for level in CHANGE_LEVELS
