@@ -1,0 +1,14 @@
+-- The images that the bootstrap draws from, and the place of each in lists of weights and of sums.
+--
+-- Grain: one row per dataset and image whose original has a map, whatever its status.
+select
+    dataset,
+    image_id,
+    row_number() over (partition by dataset order by image_id) as place
+from (
+    select distinct
+        dataset,
+        image_id
+    from relevance
+    where subject = 'original'
+) as images
