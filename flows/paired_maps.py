@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from compute.comparison import top_components
+from compute.pair_measures import magnitude_ranks, sign_shares, sorted_values
 from compute.ranking import band_size
 from flows.lake import Lake
 from sql.catalog import LakeDatabase
@@ -74,6 +75,11 @@ class Pairs:
     of: np.ndarray
 
     @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of a map, where it is known."""
+        return self.held.shape
+
+    @property
     def others(self) -> Maps:
         """The maps that the pairs' maps are held against [o]."""
         return self.held.maps
@@ -92,15 +98,31 @@ class Pairs:
 class References:
     """Maps of one series and shard that others are held against."""
 
-    def __init__(self, name: str, parts: Sequence[Maps]) -> None:
+    def __init__(self, name: str, parts: Sequence[Maps], shape: tuple[int, int, int] | None) -> None:
         """name: what they are to those that are held against them. parts: at least one."""
         maps = Maps.joined(parts)
         self.name, self.maps = name, maps.take(np.argsort(maps.image_id))
+        self.shape = shape
 
     @cached_property
     def top(self) -> np.ndarray:
         """The 10 % most relevant components of each [o, k], most relevant first."""
         return top_components(self.maps.rank, band_size(0.1, self.maps.rank.shape[1]))
+
+    @cached_property
+    def descending(self) -> np.ndarray:
+        """The values of each, in descending order [o, n]."""
+        return sorted_values(self.maps.relevance, self.maps.rank)
+
+    @cached_property
+    def magnitude_ranks(self) -> np.ndarray:
+        """Ranks of the sizes of the values of each [o, n]."""
+        return magnitude_ranks(self.descending, self.maps.rank)
+
+    @cached_property
+    def sign_shares(self) -> np.ndarray:
+        """Shares of negative, zero and positive values of each [o, 3]."""
+        return sign_shares(self.maps.relevance)
 
     def pairs(self, maps: Maps, image_ids: np.ndarray) -> Pairs | None:
         """The pairs among maps of these images, if there are any."""
@@ -154,12 +176,14 @@ class Held:
 class MapLists:
     """Of which images a database shows ok maps, by series and target; read before the maps are.
 
-    ok: all of them. held: what they are held against.
+    ok: all of them. held: what they are held against. shapes: height, width and channels by dataset.
     """
 
     def __init__(self, database: LakeDatabase) -> None:
         self.ok = image_ids(database, "relevance")
         self.held = held(database)
+        shapes = database.arrow("select dataset, height, width, channels from map_shapes").to_pylist()
+        self.shapes = {row.pop("dataset"): tuple(row.values()) for row in shapes}
 
 
 def held(database: LakeDatabase) -> dict[tuple[Series, Target], list[Held]]:
@@ -216,7 +240,8 @@ class ReferenceMaps:
             others = [known for known in self._read if known[0] != ORIGINAL]
             if len(others) >= REFERENCES_HELD:
                 del self._read[others[0]]
-            self._read[key] = References(held.reference, parts) if parts else None
+            shape = self._lists.shapes.get(held.series[0])
+            self._read[key] = References(held.reference, parts, shape) if parts else None
         return self._read[key]
 
 

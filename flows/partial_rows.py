@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from compute import cells, comparison, similarity
+from compute import cells, comparison, pair_measures
 from compute.ranking import top_places
 from flows.lake import Lake
 from flows.paired_maps import (
@@ -134,7 +134,7 @@ def pair_ranks(pairs: Pairs) -> Columns:
 def compared_ranks(pairs: Pairs) -> Columns:
     """What the ranks of any map and of one that it is held against have in common."""
     maps, others, of = pairs.maps, pairs.others, pairs.of
-    measured = similarity.rank_similarity(maps.rank, others.rank, of, maps.start, others.start)
+    measured = pair_measures.rank_similarity(maps.rank, others.rank, of, maps.start, others.start)
     return {
         "image_id": maps.image_id,
         "label": maps.label,
@@ -156,6 +156,23 @@ def pair_values(pairs: Pairs) -> Columns:
     }
 
 
+def compared_values(pairs: Pairs) -> Columns:
+    """What the values of any map and of its original have in common."""
+    maps, held, of = pairs.maps, pairs.held, pairs.of
+    descending = pair_measures.sorted_values(maps.relevance, maps.rank)
+    ranks = pair_measures.magnitude_ranks(descending, maps.rank)
+    measured = {
+        "sign_agreement": comparison.sign_agreement(held.maps.relevance, maps.relevance, of),
+        "sign_chance": (pair_measures.sign_shares(maps.relevance) * held.sign_shares[of]).sum(axis=1),
+        "wasserstein": pair_measures.wasserstein(descending, held.descending, of),
+        "spearman_of_magnitudes": comparison.pearson(held.magnitude_ranks, ranks, of),
+        "ssim": np.full(len(of), np.nan),
+    }
+    if pairs.shape and np.prod(pairs.shape) == pairs.n:
+        measured["ssim"] = pair_measures.ssim(maps.relevance, held.maps.relevance, of, pairs.shape)
+    return {"image_id": maps.image_id, "label": maps.label, **measured}
+
+
 @dataclass(frozen=True)
 class Measure:
     """How the rows of a partial result are made. vectors: those of the maps that it needs."""
@@ -171,6 +188,7 @@ MEASURES = {
     "pair_ranks": Measure(("rank",), lambda: PerPair(pair_ranks)),
     "pair_values": Measure(("relevance",), lambda: PerPair(pair_values)),
     "compared_ranks": Measure(("rank",), lambda: PerPair(compared_ranks)),
+    "compared_values": Measure(("rank", "relevance"), lambda: PerPair(compared_values)),
 }
 """By partial result of shards."""
 

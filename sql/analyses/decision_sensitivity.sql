@@ -164,8 +164,8 @@ summed as (
         list_inner_product(drawn.weights, lists.squares) as squares,
         list_inner_product(drawn.weights, lists.products) as products,
         list_inner_product(drawn.weights, lists.noise_squares) as noise_squares
-    from lists
-    inner join bootstrap_weights as drawn using (dataset)
+    from bootstrap_weights as drawn
+    inner join lists using (dataset)
 ),
 
 estimated as (

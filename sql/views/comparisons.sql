@@ -35,14 +35,8 @@ controlled as (
 ),
 
 whose as (
-    select
-        attack as subject,
-        coalesce(control_of, attack) as attack,
-        control_of is not null as is_control,
-        algorithm,
-        if(algorithm in ('path', 'reverse'), fraction, null) as fraction
-    from attacks
-    where coalesce(control_of, attack) in (from controlled)
+    select * from attack_subjects
+    where attack in (from controlled)
 ),
 
 -- of maps of examples
@@ -74,7 +68,7 @@ of_controls as (
         ranks.*,
         whose.attack,
         whose.fraction,
-        if(whose.algorithm = 'path', 'path ' || whose.fraction, whose.algorithm) as comparison,
+        whose.kind as comparison,
         false as is_of_design
     from compared_ranks as ranks
     inner join whose using (subject)
