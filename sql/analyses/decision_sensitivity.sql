@@ -37,7 +37,24 @@
 --     or no difference (than under noise; of p_holm at 0.05), or null without a noise control
 with
 
-shares as materialized (select * from comparisons),
+shares as materialized (
+    select
+        dataset,
+        model,
+        method,
+        attack,
+        target,
+        image_id,
+        comparison,
+        fraction,
+        band,
+        place,
+        chance,
+        is_target,
+        overlap,
+        is_tied
+    from comparisons
+),
 
 keys as (
     select distinct
@@ -115,7 +132,6 @@ image_sums as materialized (
 lists as (
     select
         cells.cell,
-        cells.dataset,
         max(sums.chance) as chance,
         list(coalesce(sums.pairs, 0) order by images.place) as pairs,
         list(coalesce(sums.overlap, 0) order by images.place) as overlap,
@@ -126,9 +142,10 @@ lists as (
         list(coalesce(sums.difference * sums.noise_pairs, 0) order by images.place) as products,
         list(coalesce(sums.noise_pairs ** 2, 0) order by images.place) as noise_squares
     from cells
-    inner join bootstrap_images as images using (dataset)
-    left join image_sums as sums using (cell, dataset, image_id)
-    group by cells.cell, cells.dataset
+    cross join bootstrap_images as images
+    left join image_sums as sums
+        on cells.cell = sums.cell and images.dataset = sums.dataset and images.image_id = sums.image_id
+    group by cells.cell
 ),
 
 summed as (
@@ -164,8 +181,8 @@ summed as (
         list_inner_product(drawn.weights, lists.squares) as squares,
         list_inner_product(drawn.weights, lists.products) as products,
         list_inner_product(drawn.weights, lists.noise_squares) as noise_squares
-    from bootstrap_weights as drawn
-    inner join lists using (dataset)
+    from lists
+    cross join bootstrap_weights as drawn
 ),
 
 estimated as (

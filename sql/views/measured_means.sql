@@ -55,15 +55,15 @@ cells as (
 lists as (
     select
         cells.cell,
-        cells.dataset,
         list(coalesce(sums.pairs, 0) order by images.place) as pairs,
         list(coalesce(sums.total, 0) order by images.place) as total,
         list(coalesce(sums.noise_pairs, 0) order by images.place) as noise_pairs,
         list(coalesce(sums.difference, 0) order by images.place) as difference
     from cells
-    inner join bootstrap_images as images using (dataset)
-    left join image_sums as sums using (cell, dataset, image_id)
-    group by cells.cell, cells.dataset
+    cross join bootstrap_images as images
+    left join image_sums as sums
+        on cells.cell = sums.cell and images.dataset = sums.dataset and images.image_id = sums.image_id
+    group by cells.cell
 ),
 
 drawn as (
@@ -73,8 +73,8 @@ drawn as (
         list_inner_product(replicates.weights, lists.total) as total,
         list_inner_product(replicates.weights, lists.noise_pairs) as noise_pairs,
         list_inner_product(replicates.weights, lists.difference) as difference
-    from bootstrap_weights as replicates
-    inner join lists using (dataset)
+    from lists
+    cross join bootstrap_weights as replicates
 ),
 
 ends as (
