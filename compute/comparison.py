@@ -14,14 +14,6 @@ from compute.compiled import compiled, reduction
 from compute.ranking import band_size
 
 
-def top_components(rank: np.ndarray, k: int) -> np.ndarray:
-    """The components of the k best ranks, most relevant first, intp [o, k]; rank: uint [o, n]."""
-    rows, components = np.nonzero(rank < k)
-    top = np.zeros((len(rank), min(k, rank.shape[1])), np.intp)
-    top[rows, rank[rows, components]] = components
-    return top
-
-
 def depth_counts(original_rank: np.ndarray, adversarial_rank: np.ndarray, of: np.ndarray) -> np.ndarray:
     """How many components, of all pairs, have each depth: the greater of their two ranks; int64 [n]."""
     counts = np.zeros(adversarial_rank.shape[1], np.int64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ import tensorflow as tf
 from compute.attributions.registry import attributions
 from compute.graph.folding import fold_batchnorm
 from compute.graph.nodes import LayerGraph
+from compute.graph.operators import traced_once
 from compute.graph.reader import read_model
 from compute.lrp.propagate import CONVENTIONS, explain_batch
 from compute.maps import RawMaps, joined, unaccounted
@@ -103,14 +103,10 @@ class Explainer:
             tf.TensorSpec((self.batch_size, *self.input_shape), self.dtype),
             tf.TensorSpec((self.batch_size,), tf.int64),
         ]
-        function: Any = tf.function(
-            lambda x, classes: explain_batch(graph, passings, x, classes),
-            input_signature=signature,
-            autograph=False,
-        )
+        function = traced_once(lambda x, classes: explain_batch(graph, passings, x, classes), signature)
 
         def run(x: np.ndarray, classes: np.ndarray) -> dict[str, RawMaps]:
-            maps, absorbed, start = function(x, classes)
+            maps, absorbed, start = function(tf.constant(x), tf.constant(classes))
             return {
                 method.id: RawMaps(values.numpy(), start.numpy(), *kept.numpy().astype(np.float64))
                 for method, values, kept in zip(methods, maps, absorbed, strict=True)

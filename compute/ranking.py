@@ -54,6 +54,14 @@ def top_places(components: int) -> tuple[int, ...]:
     return tuple(band_size(share, components) for share in SHARES)
 
 
+def top_components(rank: np.ndarray, k: int) -> np.ndarray:
+    """The components of the k best ranks, most relevant first, intp [o, k]; rank: uint [o, n]."""
+    rows, components = np.nonzero(rank < k)
+    top = np.zeros((len(rank), min(k, rank.shape[1])), np.intp)
+    top[rows, rank[rows, components]] = components
+    return top
+
+
 def finish_maps(raw: np.ndarray) -> Maps:
     """Scale and rank raw relevance, float32 or float64 [n, d].
 

@@ -8,12 +8,13 @@ from contextlib import closing
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from flows.lake import Lake
 from flows.paired_maps import MapLists
 from flows.parallel import cores, spread
 from flows.partials import Partials, Unit, make_of_series, make_of_shard, scope_of_units, together
-from flows.plan import Plan
+from flows.plan import ORIGINAL, Plan
 from flows.progress import track
 from flows.study import Study
 from sql.catalog import LakeDatabase, Scope, analyses, open_lake
@@ -25,13 +26,16 @@ MEMORY_LIMIT = "1GB"
 
 def scope_of(study: Study, lake: Lake) -> Scope:
     """What of a lake belongs to a study; of one without limit, whatever images are there."""
-    chosen = Plan(study, lake).chosen().image_id
+    plan = Plan(study, lake)
+    chosen = plan.chosen().image_id
     last_image = int(chosen[-1]) if len(chosen) else -1
+    attacks = tuple(attack.id for attack in study.subjects)
     return Scope(
         dataset=study.dataset.id,
         model=study.model.id,
-        attacks=tuple(attack.id for attack in study.subjects),
+        attacks=attacks,
         methods=study.methods,
+        subjects=(ORIGINAL, *plan.randomisations, *attacks),
         last_image=last_image if study.limit else None,
     )
 
@@ -103,6 +107,7 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     ):
         for piece in done:
             advance(1, " ".join(piece[0].series[2:4]))
+    pa.default_memory_pool().release_unused()  # what files were read into, else it is held to the end
 
 
 def _of_shards(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:

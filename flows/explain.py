@@ -1,4 +1,4 @@
-"""Explain: relevance maps of originals and of successful adversarial examples.
+"""Explain: relevance maps of originals, by the network and by randomised ones, and of what was made of them.
 
 A shard's maps are computed in one stream of full batches; scaling, ranking and writing go on beside
 it, target after target.
@@ -74,7 +74,10 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
         if target.partitions:
             streams.setdefault(tuple(target.partitions), []).append(target)
     shape, classes = image_shape(study, lake), len(plan.class_names())
-    network = networks.of_study(study, shape, classes)
+    if subject in plan.randomisations:
+        network = networks.randomised_of_study(study, shape, classes, plan.randomisations[subject])
+    else:
+        network = networks.of_study(study, shape, classes)
     maps = sum(p.rows for targets in streams.values() for t in targets for p in t.partitions.values())
     # what waits is done before the bar ends
     with track(f"maps of {subject}, shard {shard}", maps, "maps") as advance, Background(WAITING) as beside:

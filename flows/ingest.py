@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from compute.classifier import describe
 from compute.datasets import load_dataset
+from compute.randomisation import cascade
 from flows import networks
 from flows.lake import Lake
 from flows.plan import Plan
@@ -14,7 +15,7 @@ from flows.progress import track
 from flows.study import Study
 from flows.vectors import matrix, table_of
 from flows.versions import recorded
-from sql.tables import DATASETS, IMAGES, MODELS, PREDICTIONS, SHARD
+from sql.tables import DATASETS, IMAGES, MODELS, PREDICTIONS, RANDOMISATIONS, SHARD
 
 
 def ingest_images(study: Study, lake: Lake) -> int:
@@ -63,14 +64,16 @@ def ingest_images(study: Study, lake: Lake) -> int:
 
 
 def predict(study: Study, lake: Lake, count: int) -> None:
-    """Write the missing partitions of the classifier's outputs."""
+    """Write the missing partitions of the classifier's outputs, and its randomised networks, if asked for."""
     plan = Plan(study, lake)
     missing = [partition for partition in plan.predictions(count) if not lake.find(partition)]
     lake.skipped += len(plan.predictions(count)) - len(missing)
-    if not missing:
+    if not missing and plan.has_randomisations():
         return
     shape, classes = image_shape(study, lake), len(plan.class_names())
     network = networks.of_study(study, shape, classes)
+    if not plan.has_randomisations():
+        _randomise(study, lake, network)
     lake.write_entity(MODELS, {"model": study.model.id, **plan.model_made_from, **describe(network.model)})
     with track("predictions", sum(partition.rows for partition in missing), "images") as advance:
         for partition in missing:
@@ -91,6 +94,14 @@ def predict(study: Study, lake: Lake, count: int) -> None:
                 ),
                 recorded(study),
             )
+
+
+def _randomise(study: Study, lake: Lake, network: networks.Network) -> None:
+    """Write which networks the sanity check explains by: their weights follow from the rows."""
+    for found in cascade(network.model, study.sanity.seed):
+        subject = f"randomised-{found.depth}"
+        keys = {"randomisation": f"{study.model.id}.{subject}", "model": study.model.id, "subject": subject}
+        lake.write_entity(RANDOMISATIONS, keys | found.as_row())
 
 
 class Shard:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compute.classifier import load_classifier
 from compute.methods import Method
+from compute.randomisation import Randomisation, randomised, weights_sha256
 from compute.startup import start_tensorflow
+from flows.errors import LakeMismatch
 
 if TYPE_CHECKING:
     from compute.attacks.lockstep import Evaluate
@@ -30,6 +32,7 @@ class Network:
         self._logits_of = logits_function(model)
         self.forward = tf.function(self._logits_of, autograph=False)
         """Pre-softmax outputs of a batch of images, compiled."""
+        self._explainers: dict[tuple[tuple[Method, ...], int], Explainer] = {}
 
     def logits(
         self, images: np.ndarray, batch_size: int, on_batch: Callable[[int], None] = lambda n: None
@@ -50,12 +53,14 @@ class Network:
 
         return cross_entropy_evaluator(self._logits_of, logits)
 
-    @cache  # noqa: B019 - a network lives as long as its process
     def explainer(self, methods: tuple[Method, ...], batch_size: int) -> Explainer:
         """Relevance maps by these methods."""
         from compute.explainer import Explainer
 
-        return Explainer(self.model, methods, batch_size)
+        asked = methods, batch_size
+        if asked not in self._explainers:
+            self._explainers[asked] = Explainer(self.model, methods, batch_size)
+        return self._explainers[asked]
 
 
 @cache
@@ -78,4 +83,25 @@ def of_study(study: Study, shape: tuple[int, ...], classes: int) -> Network:
     """
     network = load(study.model.file, shape, classes, study.model.weights)
     network.explainer(study.computed_methods(), study.batch_size)
+    return network
+
+
+def randomised_of_study(
+    study: Study, shape: tuple[int, ...], classes: int, randomisation: Randomisation
+) -> Network:
+    """A randomised network of the sanity check, with just the weights that the lake says."""
+    model = study.model
+    return _randomised(model.file, shape, classes, model.weights, randomisation)
+
+
+@lru_cache(maxsize=1)  # the shards of a subject follow one another
+def _randomised(
+    file: str, shape: tuple[int, ...], classes: int, weights: str | None, wanted: Randomisation
+) -> Network:
+    network = Network(randomised(load(file, shape, classes, weights).model, wanted.depth, wanted.seed))
+    if weights_sha256(network.model) != wanted.sha256:
+        raise LakeMismatch(
+            f"the weights drawn for depth {wanted.depth} with seed {wanted.seed} are not those of the lake's "
+            "randomisations: use the versions of TensorFlow and Keras that drew them, or another lake"
+        )
     return network

@@ -11,9 +11,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from compute.comparison import top_components
-from compute.pair_measures import magnitude_ranks, sign_shares, sorted_values
-from compute.ranking import band_size
+from compute.ranking import band_size, top_components
 from flows.lake import Lake
 from sql.catalog import LakeDatabase
 from sql.tables import NULL_PARTITION, SHARD
@@ -112,16 +110,22 @@ class References:
     @cached_property
     def descending(self) -> np.ndarray:
         """The values of each, in descending order [o, n]."""
+        from compute.pair_measures import sorted_values  # only where something is counted, as below
+
         return sorted_values(self.maps.relevance, self.maps.rank)
 
     @cached_property
     def magnitude_ranks(self) -> np.ndarray:
         """Ranks of the sizes of the values of each [o, n]."""
+        from compute.pair_measures import magnitude_ranks
+
         return magnitude_ranks(self.descending, self.maps.rank)
 
     @cached_property
     def sign_shares(self) -> np.ndarray:
         """Shares of negative, zero and positive values of each [o, 3]."""
+        from compute.pair_measures import sign_shares
+
         return sign_shares(self.maps.relevance)
 
     def pairs(self, maps: Maps, image_ids: np.ndarray) -> Pairs | None:

@@ -1,4 +1,4 @@
-"""The rows of partial results, counted in compiled loops: in a tenth of the time of DuckDB, which hashes.
+"""The rows of partial results, counted in compiled loops: DuckDB hashes every value, ten times as slow.
 
 What the rows are is defined by sql/partials; those made here are the same, and tests hold both against each
 other. Where a lake keeps none, queries compute the views of sql/partials themselves.
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from compute import cells, comparison, pair_measures
+from compute import cells, comparison, pair_measures, similarity
 from compute.ranking import top_places
 from flows.lake import Lake
 from flows.paired_maps import (
@@ -31,9 +31,6 @@ from flows.paired_maps import (
 from flows.parallel import cores, spread
 from sql import package
 from sql.catalog import LakeDatabase
-
-NUMERICS = 1
-"""Raised where rows change though the SQL that defines them does not; kept rows are then made anew."""
 
 Columns = dict[str, Any]
 """Columns of a table: arrays [rows]."""
@@ -169,7 +166,9 @@ def compared_values(pairs: Pairs) -> Columns:
         "ssim": np.full(len(of), np.nan),
     }
     if pairs.shape and np.prod(pairs.shape) == pairs.n:
-        measured["ssim"] = pair_measures.ssim(maps.relevance, held.maps.relevance, of, pairs.shape)
+        shape = (-1, *pairs.shape)
+        others = held.maps.relevance[of].reshape(shape)
+        measured["ssim"] = similarity.ssim(maps.relevance.reshape(shape), others)
     return {"image_id": maps.image_id, "label": maps.label, **measured}
 
 

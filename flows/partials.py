@@ -18,11 +18,9 @@ from itertools import groupby
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from compute.cells import RelevanceOutOfRange
 from flows.errors import UserError
 from flows.lake import Lake
 from flows.paired_maps import ORIGINAL, MapLists, Series
-from flows.partial_rows import NUMERICS, rows_of_shard, wanted_values
 from sql import package
 from sql.catalog import LakeDatabase, Scope
 from sql.package import Partial
@@ -32,6 +30,9 @@ MAPS_FILE = re.compile(
     r"relevance/dataset=([^/]+)/model=([^/]+)/method=([^/]+)/subject=([^/]+)/explains=([^/]+)/target=([^/]+)"
     r"/ids-(\d+)-\d+-rows-\d+\.parquet"
 )
+
+NUMERICS = 1
+"""Raised where rows change though the SQL that defines them does not; kept rows are then made anew."""
 
 Sources = Mapping[str, str]
 """Target, as in the folder's name, -> digest of all that a unit's rows of this target are made from."""
@@ -87,6 +88,9 @@ def make_of_shard(
     units: Sequence[Unit], lake: Lake, lists: MapLists, schemas: Mapping[str, pa.Schema]
 ) -> None:
     """Compute the outdated rows of units of one series in one shard, and write their files."""
+    from compute.cells import RelevanceOutOfRange  # only where something is counted: Numba takes a while
+    from flows.partial_rows import rows_of_shard
+
     series, shard = units[0].series, units[0].shard
     assert shard is not None
     wanted = {unit.partial: [_target(folder) for folder in unit.outdated] for unit in units}
@@ -103,6 +107,8 @@ def make_of_shard(
 
 def make_of_series(unit: Unit, lake: Lake, database: LakeDatabase) -> None:
     """Compute the rows of a unit of a whole series, and write its file; narrows `database`."""
+    from flows.partial_rows import wanted_values
+
     database.narrow(scope_of_units([unit]))
     for partial, files in unit.reads:
         database.keep(partial, files)
@@ -245,7 +251,7 @@ class Partials:
             scope.dataset in (None, dataset)
             and scope.model in (None, model)
             and (scope.methods is None or method in scope.methods)
-            and (scope.attacks is None or subject in ("original", *scope.attacks))
+            and (scope.whose_maps is None or subject in scope.whose_maps)
             and (scope.last_image is None or first_image <= scope.last_image)
         )
 

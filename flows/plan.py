@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from compute.attacks.controls import Noise
-from compute.attacks.controls import Path as Way
+from compute.attacks.controls import Control, Noise
 from compute.attacks.imported import Imported, find_examples
 from compute.attacks.registry import is_targeted
 from compute.classifier import model_sha256
 from compute.datasets import source_fingerprint
 from compute.methods import Method
+from compute.randomisation import NUMERICS_VERSION, Randomisation
+from flows.errors import LakeMismatch
 from flows.lake import Lake, Partition
 from flows.pairing import Pairing, pair, require_some
 from flows.study import AttackSection, Study, load_study
-from sql.tables import SHARD
+from sql.tables import RANDOMISATIONS, SHARD
 
 ORIGINAL = "original"
-CONTROLS = (Noise, Way)
+CONTROLS = get_args(Control)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,34 @@ class Plan:
             self.attack_made_from(attack)
         for partition in self.known():
             self.lake.find(partition)
+
+    @cached_property
+    def randomisations(self) -> dict[str, Randomisation]:
+        """Networks of the sanity check by subject, by depth, as far as they are in the lake; none unasked."""
+        if not self.study.sanity.cascading_randomisation:
+            return {}
+        found = {}
+        for name in self.lake.names(RANDOMISATIONS.name):
+            path = f"{RANDOMISATIONS.name}/{name}"
+            row = self.lake.read(path).to_pylist()[0]
+            if row["model"] != self.study.model.id:
+                continue
+            wanted = {"seed": self.study.sanity.seed, "version": NUMERICS_VERSION}
+            for key, value in wanted.items():
+                if row[key] != value:
+                    raise LakeMismatch(
+                        f"{self.lake.url}/{path} was made with {key} {row[key]}, the study's sanity check "
+                        f"has {value}. Use another lake, or delete {RANDOMISATIONS.name} and their maps"
+                    )
+            found[row["subject"]] = Randomisation(**{f.name: row[f.name] for f in fields(Randomisation)})
+        return dict(sorted(found.items(), key=lambda item: item[1].depth))
+
+    def has_randomisations(self) -> bool:
+        """Whether it is known which networks the sanity check explains by."""
+        found = self.randomisations.values()
+        return not self.study.sanity.cascading_randomisation or (
+            len(found) > 0 and len(found) == next(iter(found)).of_depth
+        )
 
     def image_count(self) -> int | None:
         """Images of the dataset; None before they are in the lake."""
@@ -264,6 +293,15 @@ class Plan:
             **self._selection(None),
         }
 
+    def randomised_maps(self, method: Method, subject: str, shard: int, chosen: Chosen) -> Partition:
+        """Maps of the shard's originals, explained for their label by a randomised network."""
+        keys = self._map_keys(method, subject, "label", None)
+        made_from = {
+            **self._original_made_from(method),
+            "randomisation": self.randomisations[subject].as_row(),
+        }
+        return Partition("relevance", keys, shard, len(chosen.in_shard(shard).image_id), made_from)
+
     def adversarial_maps(
         self, method: Method, attack: AttackSection, explains: str, target: int, shard: int, rows: int
     ) -> Partition:
@@ -297,10 +335,10 @@ class Plan:
         rows = self.lake.read(path, ["image_id", "status"])
         wanted, status = np.isin(np.asarray(rows["image_id"]), chosen.image_id), np.asarray(rows["status"])
         success, kept = (np.flatnonzero(wanted & (status == name)) for name in ("success", "kept"))
-        if isinstance(attack.parameters, Way):
-            found = {"label": kept, "target": success}
-        elif isinstance(attack.parameters, Noise):
+        if isinstance(attack.parameters, Noise):
             found = {"label": kept}
+        elif isinstance(attack.parameters, CONTROLS):
+            found = {"label": kept, "target": success}
         else:
             found = {"target": success}
             if self.study.controls.two_by_two and is_targeted(attack.parameters):
@@ -327,8 +365,12 @@ class Plan:
         for shard in chosen.shards():
             for method in methods:
                 yield self.original_maps(method, shard, chosen)
-                for target in () if method.is_imported else self.questions(shard, chosen):
+                if method.is_imported:
+                    continue
+                for target in self.questions(shard, chosen):
                     yield self.question_maps(method, target, shard, chosen)
+                for subject in self.randomisations:
+                    yield self.randomised_maps(method, subject, shard, chosen)
         for attack in self.study.subjects:
             for shard in chosen.shards():
                 for examples in self.adversarials(attack, shard, chosen):
@@ -360,7 +402,11 @@ class Plan:
 
     def is_complete(self) -> bool:
         """Whether everything is there, results and report aside."""
-        return self.has_predictions() and all(self.lake.find(partition) for partition in self.known())
+        return (
+            self.has_predictions()
+            and self.has_randomisations()
+            and all(self.lake.find(partition) for partition in self.known())
+        )
 
 
 @cache

@@ -49,6 +49,11 @@ def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
             f"{target.url} holds no predictions of {loaded.dataset.id} yet: "
             f"run `relevance-lake ingest {study} --lake {lake}` first"
         )
+    if name != "ingest" and not plan.has_randomisations():
+        raise UserError(
+            f"{target.url} lacks the randomised networks of the study's sanity check: "
+            f"run `relevance-lake ingest {study} --lake {lake}` first"
+        )
     if name == "explain" and not plan.has_adversarials():
         raise UserError(
             f"{target.url} lacks adversarial examples of the study: "

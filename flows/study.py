@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from compute.attacks.controls import Control, Noise
+from compute.attacks.controls import DARKENED, Control, Darkened, Noise, Rounded
 from compute.attacks.controls import Path as Way
 from compute.attacks.registry import ATTACKS, default_id, is_targeted
 from compute.classifier import SHIPPED
@@ -35,6 +35,10 @@ BUILT_IN = ("demo", "paper", "paper-attack", "published")
 
 VARIABLE = re.compile(r"\$\{(\w+)(:-([^}]*))?\}")
 """An environment variable in a path of a study file; behind `:-` what stands for one that is not set."""
+
+
+RANDOMISED = re.compile(r"randomised-[0-9]+")
+"""Subjects of the sanity check: how many layers are re-initialised."""
 
 
 def slug(text: str) -> str:
@@ -107,6 +111,11 @@ class AttackSection(Section):
     algorithm: str
     parameters: Any
     """of one of the types in ATTACKS"""
+
+    @property
+    def delivers_floats(self) -> bool:
+        """Whether its images may lie between 8-bit levels; imported ones are PNG files."""
+        return getattr(self.parameters, "quantise", None) == "none"
 
     @model_validator(mode="before")
     @classmethod
@@ -182,12 +191,17 @@ class ControlsSection(Section):
     reverse: bool = False
     path: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     """parts of the way from the original to the adversarial example"""
+    darkened: bool = False
+    darkened_fraction: Annotated[float, Field(gt=0, le=1)] = DARKENED
+    """share of the original's components that are an 8-bit level lower"""
+    rounding: bool = False
+    """whether adversarial examples that are delivered in floats are rounded and floored to 8-bit levels"""
     seed: Annotated[int, Field(ge=0, lt=INTEGERS)] = 0
 
     @property
     def any(self) -> bool:
         """Whether there is an image to make."""
-        return self.noise or self.reverse or bool(self.path)
+        return self.noise or self.reverse or bool(self.path) or self.darkened or self.rounding
 
     def of(self, attack: AttackSection) -> list[AttackSection]:
         """The controls of an attack."""
@@ -198,12 +212,25 @@ class ControlsSection(Section):
             made[f"reverse-{attack.id}"] = Way(attack.id, -1.0)
         for fraction in sorted(self.path):
             made[f"path-{fraction:g}-{attack.id}"] = Way(attack.id, fraction)
+        if self.darkened:
+            made[f"darkened-{attack.id}"] = Darkened(attack.id, self.seed, self.darkened_fraction)
+        if self.rounding and attack.delivers_floats:
+            for how in ("round", "floor"):
+                made[f"{how}-{attack.id}"] = Rounded(attack.id, how)
         return [
             AttackSection.model_construct(
                 id=name, algorithm=control.as_row()["algorithm"], parameters=control
             )
             for name, control in made.items()
         ]
+
+
+class SanitySection(Section):
+    """Whether maps depend on what the network has learnt; see compute/randomisation.py."""
+
+    cascading_randomisation: bool = False
+    """whether originals are explained by networks re-initialised layer by layer from the output down"""
+    seed: Annotated[int, Field(ge=0, lt=INTEGERS)] = 0
 
 
 class Study(Section):
@@ -217,6 +244,7 @@ class Study(Section):
     model: ModelSection = ModelSection.model_validate({})
     attacks: tuple[AnyAttack, ...] = Field(({},), validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
     controls: ControlsSection = ControlsSection.model_validate({})
+    sanity: SanitySection = SanitySection.model_validate({})
     methods: tuple[MethodId, ...]
 
     @model_validator(mode="after")
@@ -230,8 +258,15 @@ class Study(Section):
                 raise ValueError(f"{kind} {', '.join(twice)} stands twice{remedy}")
         if any(a.id == "original" for a in self.attacks):
             raise ValueError("an attack cannot have the id 'original': that names the unattacked image")
+        if taken := [a.id for a in self.attacks if RANDOMISED.fullmatch(a.id)]:
+            raise ValueError(f"an attack cannot have the id {taken[0]!r}: that names a randomised network")
         if self.controls.any and not self.controlled:
             raise ValueError("controls need an attack that aims at a class: an untargeted one has none")
+        if self.controls.rounding and not any(attack.delivers_floats for attack in self.controlled):
+            raise ValueError(
+                "controls.rounding needs an attack that aims at a class and delivers floats: "
+                'give one `quantise = "none"`, or leave `rounding` out'
+            )
         if taken := {a.id for a in self.attacks} & {c.id for c in self.control_subjects}:
             raise ValueError(f"an attack cannot have the id {min(taken)!r}: that names a control")
         return self
@@ -359,6 +394,5 @@ def _allowed_keys(place: list[Any]) -> list[str]:
     if names[0] == "attacks":
         kind = next((name for name in names if name in ATTACKS), "lbfgs")
         return ["id", "algorithm", *(field.name for field in fields(ATTACKS[kind]))]
-    return list(
-        {"dataset": DatasetSection, "model": ModelSection, "controls": ControlsSection}[names[0]].model_fields
-    )
+    section: Any = Study.model_fields[names[0]].annotation
+    return list(section.model_fields)

@@ -78,6 +78,8 @@ def status_table(plan: Plan) -> Table:
         )  # fmt: skip
     if not plan.has_predictions():
         table.caption = "adversarials and relevance are planned once images and predictions are there"
+    elif not plan.has_randomisations():
+        table.caption = "maps by randomised networks are planned once `ingest` has been run again"
     elif not plan.has_adversarials():
         table.caption = "maps of adversarial examples are planned once these are there"
     return table

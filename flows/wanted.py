@@ -39,7 +39,9 @@ class Target:
 
 def units_of(plan: Plan) -> list[Unit]:
     """Subjects and shards of a study; predictions must be in the lake."""
-    subjects = (ORIGINAL, *(attack.id for attack in plan.study.subjects))
+    if not plan.has_randomisations():
+        raise RuntimeError("randomised networks of the sanity check are not in the lake: ingest comes first")
+    subjects = (ORIGINAL, *plan.randomisations, *(attack.id for attack in plan.study.subjects))
     return [(subject, shard) for subject in subjects for shard in plan.chosen().shards()]
 
 
@@ -54,6 +56,8 @@ def targets_of(plan: Plan, unit: Unit, methods: Sequence[Method]) -> list[Target
             for t in plan.questions(shard, chosen)
         ]
         return [own, *questions]
+    if subject in plan.randomisations:
+        return [Target(shard, {m: plan.randomised_maps(m, subject, shard, chosen) for m in methods})]
     attack, targets = plan.study.attack(subject), []
     for partition in plan.adversarials(attack, shard, chosen):
         path = plan.lake.find(partition)

@@ -85,17 +85,21 @@ class Scope:
         return all(keys[name] in ids for name, ids in allowed.items())
 
     @property
+    def whose_maps(self) -> tuple[str, ...] | None:
+        """The subjects in scope; None where every one is."""
+        if self.subjects is None and self.attacks is not None:
+            return ("original", *self.attacks)
+        return self.subjects
+
+    @property
     def _allowed(self) -> dict[str, tuple[str, ...] | None]:
         """Ids in scope by column; None where every id is."""
-        subjects = self.subjects
-        if subjects is None and self.attacks is not None:
-            subjects = ("original", *self.attacks)
         return {
             "dataset": None if self.dataset is None else (self.dataset,),
             "model": None if self.model is None else (self.model,),
             "attack": self.attacks,
             "method": self.methods,
-            "subject": subjects,
+            "subject": self.whose_maps,
             "explains": self.explains,
         }
 

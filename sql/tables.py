@@ -128,9 +128,9 @@ RELEVANCE = Table(
     (
         DATASET, MODEL,
         Column("method", "string", "", "attribution method with its parameters"),
-        Column("subject", "string", "", "whose map: original, or an attack's id"),
+        Column("subject", "string", "", "whose map: original, an attack's or control's id, or of an original by a network of randomisations"),
         Column("explains", "string", "", "the class explained: label or target"),
-        Column("target", "int32", "class", "target of the pair; null for an original explained for its label"),
+        Column("target", "int32", "class", "target of the pair; null for an original explained for its label, by any network"),
     ),
     (
         IMAGE_ID, LABEL,
@@ -206,8 +206,8 @@ ATTACKS = Table(
         Column("spherical_step", "float64", "share", "first step around the original, over the distance to it (boundary)"),
         Column("source_step", "float64", "share", "first step towards the original, over the distance to it"),
         Column("step_adaptation", "float64", "", "factor by which both change"),
-        Column("control_of", "string", "", "of a control (noise, path, reverse): the attack whose pairs it is of; else null"),
-        Column("fraction", "float64", "share", "path and reverse: part of the attack's change that is added to the original"),
+        Column("control_of", "string", "", "of a control (noise, path, reverse, darkened, round, floor): the attack whose pairs it is of; else null"),
+        Column("fraction", "float64", "share", "path and reverse: part of the attack's change that is added to the original; darkened: share of the components that are an 8-bit level lower"),
         Column("seed", "int32", "", "of every random choice"),
         Column("version", "int32", "", "numerics version of the attack's code"),
     ),
@@ -228,6 +228,21 @@ IMPORTS = Table(
         Column("unreadable", "int32", "", "left out: not a sound PNG file"),
         Column("misnamed", "int32", "", "left out: not named target_<t>/img_<image id>_t<t>.png"),
         Column("fingerprint", "string", "sha256", "of images, targets and contents of the files"),
+    ),
+)  # fmt: skip
+
+RANDOMISATIONS = Table(
+    "randomisations", "one row per model and subject whose maps are of originals, by the model with weights drawn anew", (),
+    (
+        Column("randomisation", "string", "", "model and subject, with a dot between"),
+        MODEL,
+        Column("subject", "string", "", "whose map: as in relevance"),
+        Column("depth", "int32", "", "layers re-initialised, counted from the output"),
+        Column("of_depth", "int32", "", "layers that have weights; at this depth nothing is left of what was learnt"),
+        Column("layer", "string", "", "name of the last layer re-initialised"),
+        Column("seed", "int32", "", "of every random choice"),
+        Column("sha256", "string", "sha256", "of all weights"),
+        Column("version", "int32", "", "numerics version of the code that draws them"),
     ),
 )  # fmt: skip
 
@@ -275,5 +290,5 @@ RUNS = Table(
 )  # fmt: skip
 
 PARTITIONED = (IMAGES, PREDICTIONS, ADVERSARIALS, RELEVANCE)
-ENTITIES = (DATASETS, MODELS, ATTACKS, IMPORTS, METHODS, RUNS)
+ENTITIES = (DATASETS, MODELS, RANDOMISATIONS, ATTACKS, IMPORTS, METHODS, RUNS)
 TABLES = {table.name: table for table in PARTITIONED + ENTITIES}

@@ -3,7 +3,9 @@
 The paper compares the map of an original with that of an adversarial example, where image and decision have
 both changed. A control says how much of that difference the image alone makes: `noise` moves an image as far
 in a random direction and keeps its class; `reverse` moves it the other way; `path` stops at a fraction of
-the way, before or behind the point where the decision turns.
+the way, before or behind the point where the decision turns. Others say what 8-bit levels make of it: `round`
+and `floor` put a delivered float image on them, and `darkened` does to an original what flooring did to the
+PNG files of Dieter & Zisgen (2023).
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from compute.attacks.result import AttackResult, Quantise, measured, quantised
+from compute.attacks.result import LEVELS, AttackResult, Quantise, measured, quantised
 
 NUMERICS_VERSION = 1
 """Raised when a change of this module changes results."""
@@ -28,6 +30,9 @@ TOLERANCE = 0.02
 
 HALVINGS = 40
 """Steps of the search for the noise's size."""
+
+DARKENED = 0.44
+"""Share of the components that are one level low in the PNG files released with Dieter & Zisgen (2023)."""
 
 NO_EXAMPLE = "the attack failed"
 NO_SIZE = f"no noise of {DRAWS} draws is as large as the attack's change within {TOLERANCE:.0%}"
@@ -68,7 +73,32 @@ class Path:
         return _row(name, self.of, "none") | {"fraction": self.fraction}
 
 
-Control = Noise | Path
+@dataclass(frozen=True)
+class Darkened:
+    """The original with a share of its components, drawn at random, one 8-bit level lower; 0 stays 0."""
+
+    of: str
+    seed: int = 0
+    fraction: float = DARKENED
+
+    def as_row(self) -> dict[str, Any]:
+        """Columns of the `attacks` table besides the id."""
+        return _row("darkened", self.of, "none") | {"seed": self.seed, "fraction": self.fraction}
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """The adversarial example, delivered in floats, put on 8-bit levels."""
+
+    of: str
+    how: Literal["round", "floor"]
+
+    def as_row(self) -> dict[str, Any]:
+        """Columns of the `attacks` table besides the id."""
+        return _row(self.how, self.of, self.how)
+
+
+Control = Noise | Path | Darkened | Rounded
 
 
 def _row(algorithm: str, of: str, quantise: Quantise) -> dict[str, Any]:
@@ -100,17 +130,38 @@ def make(control: Control, name: str, pairs: Attacked, logits: Logits) -> list[A
     """
     results: list[AttackResult | None] = [None] * len(pairs.label)
     [open_pairs] = np.nonzero(pairs.succeeded)
-    if isinstance(control, Path):
-        change = pairs.delivered[open_pairs] - pairs.originals[open_pairs]
-        images = np.clip(pairs.originals[open_pairs] + np.float32(control.fraction) * change, 0, 1)
+    if isinstance(control, Noise):
+        _draw(control, name, pairs, logits, open_pairs, results)
+    else:
+        images = _images(control, name, pairs, open_pairs)
         for place, image, own in zip(open_pairs, images, _logits(logits, images), strict=True):
             results[place] = _judged(pairs, int(place), image, own)
-    else:
-        _draw(control, name, pairs, logits, open_pairs, results)
     [without] = np.nonzero(~pairs.succeeded)
     for place, own in zip(without, _logits(logits, pairs.originals[without]), strict=True):
         results[place] = _failed(pairs, int(place), pairs.originals[place], own, NO_EXAMPLE)
     return [result for result in results if result is not None]
+
+
+def _images(control: Path | Darkened | Rounded, name: str, pairs: Attacked, places: np.ndarray) -> np.ndarray:
+    """What a control without a search makes of some pairs, float32 [m, h, w, c] in [0, 1]."""
+    originals, delivered = pairs.originals[places], pairs.delivered[places]
+    if isinstance(control, Path):
+        return np.clip(originals + np.float32(control.fraction) * (delivered - originals), 0, 1)
+    if isinstance(control, Rounded):
+        return quantised(delivered, control.how)
+    seeds = [_seed(control.seed, int(pairs.image_id[p]), int(pairs.target[p]), name, 0) for p in places]
+    return darkened(originals, seeds, control.fraction)
+
+
+def darkened(originals: np.ndarray, seeds: Sequence[int], fraction: float) -> np.ndarray:
+    """Originals on levels k / 255, float32 [m, h, w, c], with this share of components a level lower.
+
+    Which ones is drawn without replacement, round(fraction * components) of them; one at 0 stays there.
+    """
+    lower = np.zeros((len(originals), int(np.prod(originals.shape[1:]))), np.float32)
+    for row, seed in zip(lower, seeds, strict=True):
+        row[np.random.default_rng(seed).permutation(len(row))[: round(fraction * len(row))]] = 1
+    return np.maximum(np.rint(originals * LEVELS) - lower.reshape(originals.shape), 0) / LEVELS
 
 
 def _draw(

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from compute.graph.nodes import Activation, LayerGraph
-from compute.graph.operators import forward, outputs
+from compute.graph.operators import forward, outputs, traced_once
 from compute.maps import RawMaps, unaccounted
 from compute.methods import Method
 
@@ -59,14 +59,13 @@ class Network:
             tf.TensorSpec((self.batch_size, *self.graph.input_shape), self.dtype),
             tf.TensorSpec((self.batch_size,), tf.int64),
         ]
-        graph_function: Any = tf.function(function, input_signature=signature, autograph=False)
+        graph_function = traced_once(function, signature)
 
         def run(x: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
             filling = self.batch_size - len(x)
             filled = np.pad(x, ((0, filling), (0, 0), (0, 0), (0, 0)))
-            return [
-                tensor.numpy()[: len(x)] for tensor in graph_function(filled, np.pad(classes, (0, filling)))
-            ]
+            given = graph_function(tf.constant(filled), tf.constant(np.pad(classes, (0, filling))))
+            return [tensor.numpy()[: len(x)] for tensor in given]
 
         return run
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import keras
@@ -89,6 +90,21 @@ def logits_function(
     graph = fold_batchnorm(graph) if folded else graph
     # autograph cannot read match statements, and has nothing to convert here
     return tf.autograph.experimental.do_not_convert(lambda x: forward(graph, tf.cast(x, dtype)))
+
+
+def traced_once(function: Callable[..., Any], signature: Sequence[tf.TensorSpec]) -> Callable[..., Any]:
+    """A function of tensors of these shapes as a TensorFlow graph, traced when it is first called.
+
+    One network after the other has graphs of its own from the same lines of code, which TensorFlow, asked
+    in the usual way, takes for one function that is traced again and again, and warns of.
+    """
+
+    @cache
+    def graph() -> Any:
+        whole: Any = tf.function(function, input_signature=signature, autograph=False)
+        return whole.get_concrete_function()
+
+    return lambda *tensors: graph()(*tensors)
 
 
 def linear(node: Linear, x: tf.Tensor, kernel: np.ndarray) -> tf.Tensor:

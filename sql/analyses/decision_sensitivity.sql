@@ -156,8 +156,8 @@ summed as (
         count(*) as images,
         sum(tied_pairs)::bigint as tied_pairs,
         sum(target_pairs)::bigint as target_pairs,
-        avg(difference / nullif(noise_pairs, 0)) / nullif(stddev_samp(difference / nullif(noise_pairs, 0)), 0)
-            as effect_size,
+        avg(difference / nullif(noise_pairs, 0)) as mean_of_images,
+        stddev_samp(difference / nullif(noise_pairs, 0)) as deviation_of_images,
         sum(pairs) as pairs,
         sum(overlap) as overlap,
         sum(noise_pairs) as noise_pairs,
@@ -246,7 +246,9 @@ tested as (
         whole.difference,
         replicates.difference as difference_ends,
         whole.standard_error,
-        whole.effect_size,
+        -- below 1e-9 there is but rounding
+        if(whole.deviation_of_images > 1e-9, whole.mean_of_images / whole.deviation_of_images, null)
+            as effect_size,
         whole.score,
         replicates.score as score_ends,
         case

@@ -14,34 +14,37 @@
 --   share_unmoved [share]: components of rank shift 0
 with
 
-distances as (
+-- numbers for names: of 8 million rows a class pair each
+keyed as (
     select
-        dataset,
-        model,
-        method,
-        attack,
+        series_number(dataset, model, method, attack, 'target', target) as series,
         label,
-        target,
         original_place,
         adversarial_place,
-        abs(shift) as distance,
+        abs(shift)::usmallint as distance,
+        shift,
+        components
+    from shift_counts
+),
+
+distances as (
+    select
+        series,
+        label,
+        original_place,
+        adversarial_place,
+        distance,
         sum(components)::bigint as components,
         sum(shift * components)::bigint as moved
-    from shift_counts
+    from keyed
     group by all
 ),
 
 of_bands as (
     select
-        distances.dataset,
-        distances.model,
-        distances.method,
-        distances.attack,
+        distances.series,
         distances.label,
-        distances.target,
         bands.position,
-        bands.original_band,
-        bands.adversarial_band,
         distances.distance,
         sum(distances.components)::bigint as components,
         sum(distances.moved)::bigint as moved
@@ -53,30 +56,46 @@ of_bands as (
 cumulated as (
     select
         *,
-        sum(components) over (of_series order by distance)::bigint as up_to_here,
-        sum(components) over of_series::bigint as total
+        sum(components) over (of_pair order by distance)::bigint as up_to_here,
+        sum(components) over of_pair::bigint as total
     from of_bands
-    window of_series as (partition by dataset, model, method, attack, label, target, position)
-)
+    window of_pair as (partition by series, label, position)
+),
 
 -- The median lies between the order statistics on either side of the place (total - 1) / 2, counted from 0.
+of_pairs as (
+    select
+        series,
+        label,
+        position,
+        total,
+        (
+            min(distance) filter (where up_to_here > (total - 1) // 2)
+            + min(distance) filter (where up_to_here > total // 2)
+        ) / 2 as median_abs_shift,
+        sum(distance * components) / total as mean_abs_shift,
+        sum(moved) / total as mean_shift,
+        coalesce(sum(components) filter (where distance = 0), 0) / total as share_unmoved
+    from cumulated
+    group by series, label, position, total
+)
+
 select
-    dataset,
-    model,
-    method,
-    attack,
-    label,
-    target,
-    original_band,
-    adversarial_band,
-    total as components,
-    (
-        min(distance) filter (where up_to_here > (total - 1) // 2)
-        + min(distance) filter (where up_to_here > total // 2)
-    ) / 2 as median_abs_shift,
-    sum(distance * components) / total as mean_abs_shift,
-    sum(moved) / total as mean_shift,
-    coalesce(sum(components) filter (where distance = 0), 0) / total as share_unmoved
-from cumulated
-group by dataset, model, method, attack, label, target, position, original_band, adversarial_band, total
-order by dataset, model, method, attack, label, target, position
+    series.dataset,
+    series.model,
+    series.method,
+    series.subject as attack,
+    of_pairs.label,
+    series.target,
+    bands.original_band,
+    bands.adversarial_band,
+    of_pairs.total as components,
+    of_pairs.median_abs_shift,
+    of_pairs.mean_abs_shift,
+    of_pairs.mean_shift,
+    of_pairs.share_unmoved
+from of_pairs
+inner join series using (series)
+inner join band_pairs as bands using (position)
+order by
+    series.dataset, series.model, series.method, series.subject, of_pairs.label, series.target, bands.position

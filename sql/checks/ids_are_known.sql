@@ -1,4 +1,4 @@
--- Every id in the name of a folder has its row in datasets, models, attacks or methods.
+-- Every id in the name of a folder has its row in datasets, models, attacks, randomisations or methods.
 with
 
 used as (
@@ -22,7 +22,7 @@ used as (
     union all
     select distinct
         'relevance' as in_table,
-        unnest(['dataset', 'model', 'method', 'attack']) as key,
+        unnest(['dataset', 'model', 'method', 'subject']) as key,
         unnest([dataset, model, method, nullif(subject, 'original')]) as id
     from relevance
 ),
@@ -42,6 +42,16 @@ known as (
         'attack' as key,
         attack as id
     from attacks
+    union all
+    select
+        'subject' as key,
+        attack as id
+    from attacks
+    union all
+    select
+        'subject' as key,
+        subject as id
+    from randomisations
     union all
     select
         'method' as key,

@@ -1,4 +1,4 @@
--- Every map but an original's belongs to a successful adversarial example, or to a control.
+-- Every map but an original's, by any network, belongs to a successful adversarial example or to a control.
 select
     maps.dataset,
     maps.model,
@@ -8,6 +8,7 @@ select
     maps.target,
     maps.image_id
 from relevance as maps
+anti join randomisations using (model, subject)
 left join adversarials as pairs
     on
         maps.dataset = pairs.dataset

@@ -1,5 +1,6 @@
 -- The maps that can be held against that of their original: of adversarial examples and of controls,
--- explained for label or target, and of originals explained for another class. All are ok.
+-- explained for label or target, and of originals explained for another class, or by a randomised network.
+-- All are ok.
 --
 -- Grain: one row per such map. `series` is the number of its series.
 with
@@ -30,3 +31,7 @@ union all
 select *
 from maps
 where subject = 'original'
+union all
+select *
+from maps
+semi join randomisations using (model, subject)

@@ -28,7 +28,7 @@ import typer
 from scipy.ndimage import correlate1d
 from scipy.stats import rankdata
 
-from compute import comparison, pair_measures
+from compute import comparison, pair_measures, similarity
 from compute.ranking import finish_maps, top_places
 from sql.catalog import LakeDatabase, Scope, open_lake
 from tests.benchmarks.lakes import analysed_alone, folder_beside, linked
@@ -101,8 +101,8 @@ def bench_bootstrap(images: int) -> bool:
         for i, end in enumerate(("low", "high"))
     )
     print(
-        f"bootstrap: {len(rows) // 4 // METHODS:,} pairs x {METHODS} methods x 2 bands, 1,000 replicates over "
-        f"{images:,} images: {ours:.1f} s {verdict(ours, BOOTSTRAP_BAR)}, {peak_memory():.2f} GB in all\n"
+        f"bootstrap: {len(rows) // 4 // METHODS:,} pairs x {METHODS} methods x 2 bands, 1,000 replicates "
+        f"over {images:,} images: {ours:.1f} s {verdict(ours, BOOTSTRAP_BAR)}, {peak_memory():.2f} GB in all\n"
         f"  NumPy, given the weights: {theirs:.1f} s; drawing them in SQL: {drawing:.1f} s; ours is "
         f"{ours / (theirs + drawing):.1f} times both; intervals differ by {worst:.1e} at most "
         f"{verdict(worst, 1e-9)}",
@@ -149,14 +149,12 @@ def bench_measures() -> None:
             ranks.shared_10, ranks.shift_10, ranks.spearman, ranks.rbo_10,
             comparison.pearson(sizes[1], sizes[0], of),
             comparison.sign_agreement(y.relevance, x.relevance, of),
-            pair_measures.ssim(x.relevance, y.relevance, of, SHAPE),
+            similarity.ssim(x.relevance.reshape(-1, *SHAPE), y.relevance.reshape(-1, *SHAPE)),
             pair_measures.wasserstein(sorted_x, sorted_y, of),
         ])  # fmt: skip
 
     def theirs() -> np.ndarray:
-        return np.stack([
-            np.array(one) for one in zip(*(_numpy_measures(adversarial, originals, p) for p in of), strict=True)
-        ])  # fmt: skip
+        return np.array([_numpy_measures(adversarial, originals, pair) for pair in of]).T
 
     (fast, found), (slow, expected) = _timed(ours), _timed(theirs)
     worst = np.abs(found - expected).max()
@@ -193,7 +191,7 @@ def _numpy_measures(maps, others, pair: int) -> tuple[float, ...]:
 
 
 def _scipy_ssim(a: np.ndarray, b: np.ndarray) -> float:
-    window = pair_measures.gaussian_window(min(SHAPE[:2]))
+    window = similarity.gaussian(min(SHAPE[:2]))
     reach = len(window) // 2
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -202,7 +200,7 @@ def _scipy_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
     m, o = mean(a), mean(b)
     va, vb, both = mean(a * a) - m**2, mean(b * b) - o**2, mean(a * b) - m * o
-    one, two = ((k * pair_measures.SSIM_RANGE) ** 2 for k in pair_measures.SSIM_CONSTANTS)
+    one, two = ((k * similarity.RANGE) ** 2 for k in (similarity.K1, similarity.K2))
     return ((2 * m * o + one) / (m**2 + o**2 + one) * (2 * both + two) / (va + vb + two)).mean()
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from compute import comparison
-from compute.ranking import band_size, finish_maps
+from compute.ranking import band_size, finish_maps, top_components
 
 VALUES = st.one_of(st.sampled_from([0.0, -0.0, 1.0, -1.0]), st.floats(-1, 1, width=32)).map(np.float32)
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -41,7 +41,7 @@ def test_ranks_of_this_test_are_those_of_the_lake(drawn: Drawn) -> None:
 
 @given(pairs(), st.integers(1, 50))
 def test_top_components(drawn: Drawn, k: int) -> None:
-    found = comparison.top_components(ranks(drawn[0]), k)
+    found = top_components(ranks(drawn[0]), k)
     np.testing.assert_array_equal(found, np.argsort(-drawn[0], axis=1, kind="stable")[:, :k])
 
 
@@ -69,7 +69,7 @@ def test_shift_counts(drawn: Drawn, data: st.DataObject) -> None:
                 places = (0 if rank == 0 else 1 if rank < k_1 else 2 for rank in (a, b))
                 key = (int(label[pair]), *places, b - a)
                 wanted[key] = wanted.get(key, 0) + 1
-    top = comparison.top_components(x, k_10)[of]
+    top = top_components(x, k_10)[of]
     found = comparison.shift_counts(np.take_along_axis(y, top, axis=1), label, n)
     columns = (column.tolist() for column in vars(found).values())
     assert {key[:-1]: key[-1] for key in zip(*columns, strict=True)} == wanted

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from compute.attacks.controls import (
+    DARKENED,
     DRAWS,
     NO_DRAW,
     NO_EXAMPLE,
@@ -15,8 +17,11 @@ from compute.attacks.controls import (
     OTHER_CLASS,
     TOLERANCE,
     Attacked,
+    Darkened,
     Noise,
     Path,
+    Rounded,
+    darkened,
     make,
     noise,
 )
@@ -116,6 +121,79 @@ def test_a_class_between_label_and_target_is_a_failure_with_a_reason(pairs: Atta
     assert {result.reason for result in results} == {OTHER_CLASS, NO_EXAMPLE}
 
 
+def test_darkened_is_one_level_lower_in_so_many_components(pairs: Attacked) -> None:
+    images = pairs.originals.copy()
+    images[:, 0] = 0
+    results = make(Darkened("lbfgs"), "darkened-lbfgs", replace(pairs, originals=images), linear)
+    assert results[5].reason == NO_EXAMPLE
+    for i, result in enumerate(results):
+        if i == 5:
+            continue
+        levels = np.rint(images[i].ravel() * 255)
+        np.testing.assert_array_equal(result.pixels, np.rint(result.pixels * 255) / np.float32(255))
+        lower = levels - np.rint(result.pixels * 255)
+        assert set(lower) == {0, 1} and not lower[levels == 0].any()
+        # of 192 components 84 are drawn, those of the black row among them stay
+        assert 84 - (levels == 0).sum() <= lower.sum() <= 84 == round(DARKENED * levels.size)
+        assert (result.status, result.reason) == ("kept", None)
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.44, 1.0])
+def test_exactly_the_share_of_components_is_darkened(pairs: Attacked, fraction: float) -> None:
+    images = darkened(pairs.originals, list(range(12)), fraction)
+    lower = np.rint((pairs.originals - images) * 255).reshape(12, -1)
+    np.testing.assert_array_equal(lower.sum(axis=1), round(fraction * lower.shape[1]))
+    assert images.dtype == np.float32 and (fraction == 1 or len(np.unique(lower, axis=0)) == 12)
+
+
+def test_darkened_depends_on_image_target_seed_and_name_alone(pairs: Attacked) -> None:
+    every = make(Darkened("lbfgs"), "darkened-lbfgs", pairs, linear)
+    some = Attacked(*(getattr(pairs, name)[3:5] for name in vars(pairs)))
+    others = [
+        make(Darkened("lbfgs"), "darkened-lbfgs", some, linear),
+        make(Darkened("lbfgs", seed=1), "darkened-lbfgs", some, linear),
+        make(Darkened("lbfgs"), "darkened-other", some, linear),
+        make(Darkened("lbfgs"), "darkened-lbfgs", replace(some, target=some.target + 1), linear),
+    ]
+    np.testing.assert_array_equal(every[3].pixels, others[0][0].pixels)
+    assert len({tuple(result[0].pixels) for result in others}) == 4
+
+
+@pytest.mark.parametrize("how", ["round", "floor"])
+def test_rounding_puts_the_float_example_on_levels(pairs: Attacked, how: Literal["round", "floor"]) -> None:
+    between = np.clip(pairs.delivered + RNG.uniform(0, 0.9 / 255, pairs.delivered.shape), 0, 1)
+    results = make(Rounded("lbfgs", how), how, replace(pairs, delivered=between.astype(np.float32)), linear)
+    for i, result in enumerate(results):
+        if i == 5:
+            assert result.reason == NO_EXAMPLE
+            continue
+        exact = between[i].astype(np.float32).astype(np.float64).ravel() * 255
+        levels = np.floor(exact + 0.5) if how == "round" else np.floor(exact + 1e-5)
+        assert result.pixels == pytest.approx(levels / 255, abs=1e-6)
+        assert result.status == ("success" if linear(between[i : i + 1]).argmax() == 1 else "kept")
+
+
+def test_rounding_may_give_the_class_back(pairs: Attacked) -> None:
+    """The attack got just beyond the boundary, less than a level; flooring takes that away."""
+    level = np.float32(127 / 255)
+    delivered = np.full_like(pairs.originals, level + 0.7 / 255)
+
+    def beyond(images: np.ndarray) -> np.ndarray:
+        over = images.mean(axis=(1, 2, 3)) - (level + 0.5 / 255)
+        return np.stack([-over, over], axis=1)
+
+    close = replace(pairs, delivered=delivered, succeeded=np.ones(12, bool))
+    floored, rounded = (make(Rounded("lbfgs", how), how, close, beyond) for how in ("floor", "round"))
+    assert {result.status for result in floored} == {"kept"}
+    assert {result.status for result in rounded} == {"success"}
+
+
 def test_rows_name_the_attack_and_the_parameters() -> None:
+    row = Darkened("lbfgs", 7, 0.3).as_row()
+    assert (row["algorithm"], row["control_of"]) == ("darkened", "lbfgs")
+    assert (row["seed"], row["fraction"]) == (7, 0.3)
+    for how in ("round", "floor"):
+        row = Rounded("lbfgs", how).as_row()
+        assert (row["algorithm"], row["quantise"], row["control_of"]) == (how, how, "lbfgs")
     assert Noise("lbfgs", 7).as_row()["control_of"] == "lbfgs" and Noise("lbfgs", 7).as_row()["seed"] == 7
     assert [Path("a", f).as_row()["algorithm"] for f in (-1.0, 0.5)] == ["reverse", "path"]

@@ -12,7 +12,7 @@ FINITE = st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from([0.0, -0.0
 RAW = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40), elements=FINITE)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(RAW)
 def test_ranks_are_a_stable_descending_sort(raw: np.ndarray) -> None:
     maps = finish_maps(raw)

@@ -27,7 +27,16 @@ two_by_two = true
 noise = true
 reverse = true
 path = [0.5]
+darkened = true
+rounding = true
+
+[[attacks]]
+id = "floats"
+quantise = "none"
 """
+NAMES = ("noise", "reverse", "path-0.5", "darkened")
+OF_LBFGS = [f"{name}-lbfgs" for name in NAMES]
+OF_FLOATS = [f"{name}-floats" for name in (*NAMES, "round", "floor")]
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +62,11 @@ def run(study: Study, lake: Lake) -> list[str]:
 def lake(study, tmp_path_factory) -> Lake:
     """A study without controls, and then what its controls add."""
     plain = study.model_copy(update={"controls": ControlsSection()})
+    controls = [*OF_LBFGS, *OF_FLOATS]
     found = Lake(str(tmp_path_factory.mktemp("controlled") / "lake"))
-    assert run(plain, found) == ["lbfgs"]
+    assert run(plain, found) == ["lbfgs", "floats"]
     before = set(found.paths("relevance") + found.paths("adversarials"))
-    assert run(study, found) == ["noise-lbfgs", "reverse-lbfgs", "path-0.5-lbfgs"]
+    assert run(study, found) == controls
     assert before < set(found.paths("relevance") + found.paths("adversarials"))
     assert missing_shards(study, found) == missing_units(study, found) == []
     assert Plan(study, found).is_complete()
@@ -69,7 +79,7 @@ def test_every_pair_has_its_controls(study, lake):
     with open_lake(lake.url) as database:
         pairs = database.query("select attack, target, image_id, status, l2, logits, label from adversarials")
     of = {name: frame.sort("target", "image_id") for (name,), frame in pairs.group_by("attack")}
-    assert set(of) == {"lbfgs", "noise-lbfgs", "reverse-lbfgs", "path-0.5-lbfgs"}
+    assert set(of) == {"lbfgs", "floats", *OF_LBFGS, *OF_FLOATS}
     for name, frame in of.items():
         assert frame["image_id"].equals(of["lbfgs"]["image_id"]), name
     won = of["lbfgs"]["status"] == "success"
@@ -89,16 +99,42 @@ def test_maps_explain_the_class_that_they_say(study, lake):
         )
     counts = {(row["subject"], row["explains"]): row["maps"] for row in maps.to_dicts()}
     pairs = 18 * len(study.methods)
-    path = [counts.pop(("path-0.5-lbfgs", explains), 0) for explains in ("label", "target")]
-    assert sum(path) == pairs and maps["agrees"].all()
-    assert counts == {
-        ("original", "label"): 2 * len(study.methods),
-        ("original", "target"): pairs,
-        ("lbfgs", "label"): pairs,
-        ("lbfgs", "target"): pairs,
-        ("noise-lbfgs", "label"): pairs,
-        ("reverse-lbfgs", "label"): pairs,
-    }
+    for name in ("path-0.5-lbfgs", "path-0.5-floats", "round-floats", "floor-floats"):
+        assert sum(counts.pop((name, explains), 0) for explains in ("label", "target")) == pairs
+    assert maps["agrees"].all()
+    wanted = {("original", "label"): 2 * len(study.methods), ("original", "target"): pairs}
+    for attack in ("lbfgs", "floats"):
+        wanted |= {(attack, explains): pairs for explains in ("label", "target")}
+        wanted |= {(f"{name}-{attack}", "label"): pairs for name in ("noise", "reverse", "darkened")}
+    assert counts == wanted
+
+
+def test_rounded_and_darkened_images_are_what_they_say(study, lake):
+    columns = "image_id, target, label, pixels, logits, status"
+    with open_lake(lake.url) as database:
+        of = {
+            name: database.query(f"select {columns} from adversarials where attack = ? order by 1, 2", [name])
+            for name in ("floats", "round-floats", "floor-floats", "darkened-lbfgs")
+        }
+        originals = database.query("select image_id, pixels from images order by image_id")
+        parameters = database.query("select attack, quantise, control_of, fraction from attacks").rows()
+    pixels = {name: np.array(frame["pixels"].to_list(), np.float32) for name, frame in of.items()}
+    levels = pixels["floats"] * np.float32(255)
+    assert np.abs(levels - np.rint(levels)).max() > 0.4
+    np.testing.assert_array_equal(np.rint(pixels["round-floats"] * 255), np.rint(levels))
+    np.testing.assert_array_equal(np.rint(pixels["floor-floats"] * 255), np.floor(levels))
+    for name in ("round-floats", "floor-floats"):
+        taken = np.argmax(of[name]["logits"].to_list(), axis=1)
+        assert np.array_equal(
+            taken == of[name]["target"].to_numpy(), (of[name]["status"] == "success").to_numpy()
+        )
+    before = np.array(originals["pixels"].to_list(), int)[of["darkened-lbfgs"]["image_id"].to_numpy()]
+    lower = before - np.rint(pixels["darkened-lbfgs"] * 255).astype(int)
+    assert set(np.unique(lower)) == {0, 1} and (of["darkened-lbfgs"]["status"] == "kept").all()
+    assert 0.4 < lower.mean() <= 0.4401
+    assert {("darkened-lbfgs", "none", "lbfgs", 0.44), ("floor-floats", "floor", "floats", None)} < set(
+        parameters
+    )
 
 
 def test_a_question_is_explained_as_the_network_would(study, lake):
@@ -123,15 +159,18 @@ def test_kept_rows_and_sql_give_the_same_figures(study, lake):
     assert stored.num_rows == from_sql.height > 3 * 2 * 7
     assert np.asarray(stored["overlap"]) == pytest.approx(from_sql["overlap"].to_numpy(), rel=1e-12)
     designed = {"adversarial", "image", "question", "question as stored", "noise", "reverse", "path 0.5"}
+    designed |= {"darkened", "round", "floor"}
     assert set(stored["comparison"].to_pylist()) - {"other image of the class"} == designed | {"other image"}
     assert set(np.asarray(stored["images"])) == {2}
+    fractions = zip(stored["comparison"].to_pylist(), stored["fraction"].to_pylist(), strict=True)
+    assert {name for name, fraction in fractions if fraction is not None} == {"path 0.5", "reverse"}
 
 
 def test_attacks_are_counted_without_their_controls(study, lake):
     rows = lake.read(f"results/attack_overview/{study.name}.parquet").to_pylist()
-    assert [row["attack"] for row in rows] == ["lbfgs"]
+    assert {row["attack"] for row in rows} == {"lbfgs", "floats"}
     most = most_pairs(study, 20, 10)
-    assert set(most.pairs) == {"lbfgs", "noise-lbfgs", "reverse-lbfgs", "path-0.5-lbfgs"}
+    assert set(most.pairs) == {"lbfgs", "floats", *OF_LBFGS, *OF_FLOATS}
 
 
 @pytest.mark.parametrize(
@@ -140,6 +179,8 @@ def test_attacks_are_counted_without_their_controls(study, lake):
         ("[controls]\nnoise = 1.5\n", "controls.noise"),
         ("[controls]\nnoisy = true\n", "Did you mean 'noise'"),
         ("[controls]\npath = [1.5]\n", "controls.path"),
+        ("[controls]\ndarkened_fraction = 44\n", "controls.darkened_fraction"),
+        ("[controls]\nrounding = true\n", 'give one `quantise = "none"`'),
         ('[controls]\nnoise = true\n[[attacks]]\nid = "noise-lbfgs"\n', "names a control"),
     ],
 )

@@ -198,6 +198,17 @@ def with_other_designs(rows: Rows) -> Rows:
         known = [r for r in rows["relevance"] if r["subject"] == "original" and r["explains"] == "target"]
         if not any(all(r[name] == row[name] for name in asked) for r in known):
             rows["relevance"].append(row | map_columns(-row["relevance"]) | {"subject": "original"})
+    originals = [r for r in rows["relevance"] if (r["subject"], r["explains"]) == ("original", "label")]
+    for model in [row["model"] for row in rows["models"]]:
+        for depth in (1, 2):
+            subject = f"randomised-{depth}"
+            network = {"model": model, "subject": subject, "depth": depth, "of_depth": 2}
+            network |= {"randomisation": f"{model}.{subject}", "layer": f"layer-{3 - depth}"}
+            rows["randomisations"].append(network)
+            for row in [row for row in originals if row["model"] == model]:
+                like = row["relevance"] if depth == 1 else None
+                values = map_columns(random_map(rng, len(row["relevance"]), like))
+                rows["relevance"].append(row | values | {"subject": subject})
     turning = ("path", "round", "floor")
     pairs = [row for row in rows["adversarials"] if row["attack"] == "lbfgs" and row["status"] == "success"]
     maps = [r for r in rows["relevance"] if r["subject"] == "original" and r["explains"] == "label"]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lakes import ATTACKS, Rows, stable_rank, toy_rows, write_lake
 
@@ -138,6 +138,20 @@ def test_adversarials_that_contradict_themselves_are_found(tmp_path: Path, rows:
     assert violations(write_lake(tmp_path / "lake", rows))[check] == 1
 
 
+def test_maps_by_randomised_networks_belong_to_originals_and_have_their_row(
+    tmp_path: Path, rows: Rows
+) -> None:
+    drawn = [row | {"subject": "randomised-1"} for row in rows["relevance"] if row["subject"] == "original"]
+    network = {"randomisation": "net.randomised-1", "model": drawn[0]["model"], "subject": "randomised-1"}
+    rows["relevance"] += drawn
+    rows["randomisations"] = [network]
+    assert not any(violations(write_lake(tmp_path / "sound", rows)).values())
+    rows["randomisations"] = []
+    found = violations(write_lake(tmp_path / "unsound", rows))
+    assert {name for name, count in found.items() if count} == {"ids_are_known", "relevance_has_adversarial"}
+    assert found["relevance_has_adversarial"] == len(drawn)
+
+
 SCALES = {
     "a status that nobody knows": {"status": "lost"},
     "no scale": {"scale": None},
@@ -237,7 +251,6 @@ def test_ranks_out_of_order_are_told_apart(tmp_path: Path, rows: Rows, fault: st
 few_values = st.lists(st.sampled_from([-1.0, -0.25, -0.0, 0.0, 0.5, 1.0]), min_size=1, max_size=6)
 
 
-@settings(deadline=None)
 @given(st.lists(few_values, min_size=1, max_size=40), st.randoms(use_true_random=False))
 def test_rank_order_is_that_of_a_stable_sort(maps: list[list[float]], random) -> None:
     """On maps of any length, with ranks that are right, shuffled, or doubled."""

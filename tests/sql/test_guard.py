@@ -272,7 +272,7 @@ PARSER = duckdb.connect()
 
 
 @given(st.text(alphabet="selctfrom*1 ();'\"-/copyinsr\n", max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         require_reading(PARSER, text)

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from lakes import stable_rank
@@ -53,7 +53,6 @@ def best(values: np.ndarray, k: int) -> list[int]:
 
 
 @given(pair=pairs_of_maps())
-@settings(deadline=None)
 def test_top_components_and_overlap(pair: tuple[np.ndarray, np.ndarray, int, int]) -> None:
     x, y, k, other_k = pair
     a, b = stable_rank(x), stable_rank(y)
@@ -66,7 +65,6 @@ def test_top_components_and_overlap(pair: tuple[np.ndarray, np.ndarray, int, int
 
 
 @given(pair=pairs_of_maps())
-@settings(deadline=None)
 def test_rank_shift(pair: tuple[np.ndarray, np.ndarray, int, int]) -> None:
     x, y, k, _ = pair
     a, b = stable_rank(x), stable_rank(y)
@@ -75,7 +73,6 @@ def test_rank_shift(pair: tuple[np.ndarray, np.ndarray, int, int]) -> None:
 
 
 @given(shape=SHAPES, data=st.data())
-@settings(deadline=None)
 def test_heatmap(shape: tuple[int, int, int], data: st.DataObject) -> None:
     height, width, channels = shape
     x = data.draw(arrays.arrays(np.float32, height * width * channels, elements=VALUES))
@@ -94,7 +91,6 @@ def test_heatmap_of_a_square_rgb_image_needs_no_size() -> None:
 
 
 @given(pair=pairs_of_maps())
-@settings(deadline=None)
 def test_pearson(pair: tuple[np.ndarray, np.ndarray, int, int]) -> None:
     x, y, _, _ = pair
     found = value_of("pearson($x, $y)", x=x, y=y)
@@ -106,7 +102,6 @@ def test_pearson(pair: tuple[np.ndarray, np.ndarray, int, int]) -> None:
 
 
 @given(pair=pairs_of_maps())
-@settings(deadline=None)
 def test_spearman_is_the_correlation_of_the_ranks(pair: tuple[np.ndarray, np.ndarray, int, int]) -> None:
     a, b = (stable_rank(values) for values in pair[:2])
     found = value_of("spearman($a, $b)", a=a, b=b)
@@ -161,7 +156,6 @@ EDGES = np.concatenate([np.arange(-40, 41) / 40, [-0.001, 0.001, -1e-45, 1e-45]]
 
 
 @given(drawn=st.lists(VALUES, max_size=50))
-@settings(deadline=None)
 def test_cells_keep_the_order_of_values_and_lie_within_a_bin(drawn: list[np.float32]) -> None:
     beside = np.concatenate([np.nextafter(EDGES, np.float32(side)) for side in (-1, 1)])
     values = np.sort(np.concatenate([EDGES, beside, np.array(drawn, np.float32)]))

@@ -220,3 +220,47 @@ def path_jump(rows: Rows) -> list[Row]:
         row["verdict"] = "ties" if is_tied else "jumps" if low > 1e-9 else "dips" if high < -1e-9 else "even"
         expected.append(row)
     return expected
+
+
+@oracle
+def sanity_checks(rows: Rows) -> list[Row]:
+    networks = {(row["model"], row["subject"]): row for row in rows["randomisations"]}
+    shapes = shapes_of(rows)
+    measures = ("overlap at 1 %", "overlap at 10 %", "spearman", "spearman of magnitudes", "ssim")
+    found = []
+    for row, reference, other in held_against(rows):
+        network = networks.get((row["model"], row["subject"]))
+        if network is not None and reference == "original":
+            values = measures_of(row, other, shapes.get(row["dataset"]))
+            keys = {key: row[key] for key in ("dataset", "model", "method", "image_id", "subject")}
+            known = {key: network[key] for key in ("depth", "of_depth", "layer")}
+            found.append(keys | known | {"values": values})
+    expected = []
+    names = ("dataset", "model", "method", "depth", "subject", "of_depth", "layer")
+    for key, images in grouped(found, *names):
+        for measure in measures:
+            measured = [(image["image_id"], *image["values"][measure]) for image in images]
+            pairs = [
+                (i, value, None, chance, tied) for i, value, chance, tied in measured if value is not None
+            ]
+            if not pairs:
+                continue
+            mean = mean_of(pairs)
+            chance, row = mean["chance"], {name: key[name] for name in ("dataset", "model", "method")}
+            row |= {name: key[name] for name in ("subject", "depth", "of_depth", "layer")}
+            row |= {"measure": measure, "images": mean["images"], "tied_images": mean["tied_pairs"]}
+            row |= {name: mean[name] for name in ("chance", "mean", "mean_low", "mean_high")}
+            scaled = {}
+            for name in ("mean", "mean_low", "mean_high"):
+                undefined = chance is None or chance == 1
+                scaled[name] = None if undefined else (mean[name].value - chance) / (1 - chance)
+            verdict = None
+            if measure == "overlap at 10 %" and key["depth"] == key["of_depth"]:
+                if mean["tied_pairs"] > 0.1 * mean["pairs"]:
+                    verdict = "ties"
+                elif scaled["mean"] is not None:
+                    verdict = "depends in part"
+                    verdict = "keeps its map" if scaled["mean_low"] > 0.5 else verdict
+                    verdict = "depends on the weights" if scaled["mean_high"] < 0.1 else verdict
+            expected.append(row | {"kept": near(scaled["mean"]), "verdict": verdict})
+    return expected

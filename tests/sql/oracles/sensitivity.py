@@ -35,10 +35,12 @@ def maps_of(rows: Rows) -> dict[tuple[Any, ...], Row]:
         for row in rows["adversarials"]
         if row["status"] in ("success", "kept")
     }
+    drawn = {(row["model"], row["subject"]) for row in rows["randomisations"]}
     found = {}
     for row in rows["relevance"]:
         example = row["dataset"], row["model"], row["subject"], row["image_id"], row["target"]
-        if row["status"] == "ok" and (row["subject"] == "original" or example in made):
+        is_drawn = (row["model"], row["subject"]) in drawn
+        if row["status"] == "ok" and (row["subject"] == "original" or is_drawn or example in made):
             names = ("dataset", "model", "method", "subject", "explains", "target", "image_id")
             found[tuple(row[name] for name in names)] = row
     return found
@@ -75,7 +77,7 @@ def held_against(rows: Rows) -> list[tuple[Row, str, Row]]:
         if (subject, explains) == ("original", "label"):
             continue
         of = attacks.get(subject, {})
-        is_example = subject != "original" and of.get("control_of") is None
+        is_example = subject in attacks and of.get("control_of") is None
         asked: list[tuple[Any, ...]] = [("original", "original", "label", None)]
         if is_example:
             asked.append(("question", "original", "target", target))
@@ -118,6 +120,8 @@ def comparisons(rows: Rows) -> list[Row]:
                 (attack, "question", True)
                 for attack in won[row["dataset"], row["model"], row["image_id"], row["target"]]
             ]
+        elif row["subject"] not in attacks:
+            continue
         elif attacks[row["subject"]].get("control_of"):
             of = attacks[row["subject"]]
             is_rounding = of["algorithm"] in ("round", "floor")
