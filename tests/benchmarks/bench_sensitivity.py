@@ -102,7 +102,8 @@ def bench_bootstrap(images: int) -> bool:
     )
     print(
         f"bootstrap: {len(rows) // 4 // METHODS:,} pairs x {METHODS} methods x 2 bands, 1,000 replicates "
-        f"over {images:,} images: {ours:.1f} s {verdict(ours, BOOTSTRAP_BAR)}, {peak_memory():.2f} GB in all\n"
+        f"over {images:,} images: {ours:.1f} s {verdict(ours, BOOTSTRAP_BAR)}, {peak_memory():.2f} GB in "
+        f"all\n"
         f"  NumPy, given the weights: {theirs:.1f} s; drawing them in SQL: {drawing:.1f} s; ours is "
         f"{ours / (theirs + drawing):.1f} times both; intervals differ by {worst:.1e} at most "
         f"{verdict(worst, 1e-9)}",
@@ -154,7 +155,7 @@ def bench_measures() -> None:
         ])  # fmt: skip
 
     def theirs() -> np.ndarray:
-        return np.array([_numpy_measures(adversarial, originals, pair) for pair in of]).T
+        return np.array([_numpy_measures(adversarial, originals, pair) for pair in range(PAIRS)]).T
 
     (fast, found), (slow, expected) = _timed(ours), _timed(theirs)
     worst = np.abs(found - expected).max()

@@ -99,7 +99,7 @@ def kinds_of(rows: Rows) -> dict[str, Row]:
     return found
 
 
-def mean_of(pairs: list[tuple[int, float, float | None, float | None, bool]]) -> Row:
+def mean_of(pairs: list[tuple[Any, ...]]) -> Row:
     """Columns of a mean over pairs: (image, value, noise, chance, is_tied)."""
     images = sorted({image for image, *_ in pairs})
     sums = np.zeros((len(images), 4))
@@ -253,7 +253,7 @@ def sanity_checks(rows: Rows) -> list[Row]:
             scaled = {}
             for name in ("mean", "mean_low", "mean_high"):
                 undefined = chance is None or chance == 1
-                scaled[name] = None if undefined else (mean[name].value - chance) / (1 - chance)
+                scaled[name] = None if undefined else (mean[name].value - float(chance)) / (1 - float(chance))
             verdict = None
             if measure == "overlap at 10 %" and key["depth"] == key["of_depth"]:
                 if mean["tied_pairs"] > 0.1 * mean["pairs"]:
