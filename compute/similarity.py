@@ -6,9 +6,9 @@ similarity, IEEE Transactions on Image Processing 13(4), equation 13, with the s
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
+
+from compute.compiled import reduction
 
 WINDOW = 11
 """Side of the Gaussian window in pixels; of a smaller image the largest odd number that fits."""
@@ -18,8 +18,6 @@ K1, K2 = 0.01, 0.03
 """Constants of equations 7 and 8: as shares of the range, they keep denominators from zero."""
 RANGE = 2.0
 """Of the values of a map, which is divided by its largest |value|: from -1 to 1."""
-PAIRS = 32
-"""Pairs at a time: their filtered maps stay near the processor."""
 
 
 def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -35,37 +33,50 @@ def ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"maps must be two arrays [pairs, height, width, channels], not {a.shape} and {b.shape}"
         )
-    parts = [slice(first, first + PAIRS) for first in range(0, len(a), PAIRS)]
-    return np.concatenate([np.empty(0), *(_ssim(a[part], b[part]) for part in parts)])
+    found = np.empty(len(a))
+    one, two = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
+    lines = (len(a), a.shape[1], a.shape[2] * a.shape[3])
+    _measure(a.reshape(lines), b.reshape(lines), a.shape[3], gaussian(min(a.shape[1:3])), one, two, found)
+    return found
 
 
-def _ssim(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    c1, c2 = (K1 * RANGE) ** 2, (K2 * RANGE) ** 2
-    x, y = (np.ascontiguousarray(maps.transpose(0, 3, 1, 2), np.float64) for maps in (a, b))
-    with np.errstate(invalid="ignore", over="ignore"):  # of a map that is not finite
-        # equation 13 needs the sum of the variances alone
-        mean_x, mean_y, squares, products = _means(np.stack([x, y, x * x + y * y, x * y]))
-        of_means, sum_of_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
-        variances, covariance = squares - sum_of_squares, products - of_means
-        index = (2 * of_means + c1) * (2 * covariance + c2) / ((sum_of_squares + c1) * (variances + c2))
-        return index.mean(axis=(1, 2, 3))
+def gaussian(side: int) -> np.ndarray:
+    """The window's weights along one side of an image, float64 [w], which sum to 1."""
+    reach = (min(WINDOW, side) - 1) // 2
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
+    return weights / weights.sum()
 
 
-def _means(values: np.ndarray) -> np.ndarray:
-    """Weighted means [..., h', w'] of float64 [..., h, w] under the window at each place inside.
-
-    The Gaussian is a product of one along rows and one along columns: two products of matrices.
-    """
-    height, width = values.shape[-2:]
-    size = min(WINDOW, height - 1 + height % 2, width - 1 + width % 2)
-    return _band(height, size) @ (values @ _band(width, size).T)
-
-
-@cache
-def _band(length: int, size: int) -> np.ndarray:
-    """float64 [length - size + 1, length]: the window's weights, which sum to 1, at each place."""
-    weights = np.exp(-0.5 * ((np.arange(size) - size // 2) / SIGMA) ** 2)
-    band = np.zeros((length - size + 1, length))
-    for place, row in enumerate(band):
-        row[place : place + size] = weights / weights.sum()
-    return band
+@reduction
+def _measure(a, b, channels, weights, one, two, found):
+    """Along rows, then along columns: the Gaussian is a product. Equation 13 needs the variances' sum."""
+    height, width = a.shape[1:]
+    size = len(weights)
+    rows, line = height - size + 1, width - (size - 1) * channels
+    along = np.empty((4, height, line))
+    for pair in range(len(found)):
+        along[:] = 0
+        for row in range(height):
+            x, y = a[pair, row], b[pair, row]
+            for place in range(size):
+                weight, first = weights[place], place * channels
+                for i in range(line):
+                    u, v = np.float64(x[first + i]), np.float64(y[first + i])
+                    along[0, row, i] += weight * u
+                    along[1, row, i] += weight * v
+                    along[2, row, i] += weight * (u * u + v * v)
+                    along[3, row, i] += weight * u * v
+        total = 0.0
+        for row in range(rows):
+            for i in range(line):
+                mean_x = mean_y = squares = products = 0.0
+                for place in range(size):
+                    weight = weights[place]
+                    mean_x += weight * along[0, row + place, i]
+                    mean_y += weight * along[1, row + place, i]
+                    squares += weight * along[2, row + place, i]
+                    products += weight * along[3, row + place, i]
+                of_means, of_squares = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+                alike = (2 * of_means + one) * (2 * (products - of_means) + two)
+                total += alike / ((of_squares + one) * (squares - of_squares + two))
+        found[pair] = total / (rows * line)

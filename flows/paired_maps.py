@@ -18,6 +18,12 @@ from sql.tables import NULL_PARTITION, SHARD
 
 NUMBERS = ("image_id", "label", "start", "ties_at_31", "ties_at_307")
 
+ORIGINAL = "original"
+"""The reference that all maps have: the original's map, explained for its label."""
+
+REFERENCES_HELD = 6
+"""Files of other references that stay in memory, each of a shard's ranks towards one target (6 MB)."""
+
 MAPS_AT_A_TIME = 128
 """Of 3072 components: 2.4 MB of values and ranks."""
 
@@ -56,24 +62,80 @@ class Maps:
 class Pairs:
     """Pairs of maps that are compared, towards one target.
 
-    originals: maps of originals [o]. top: their 10 % most relevant components [o, k], most relevant first.
-    adversarial: maps of adversarial examples, controls or questions [p]. of: the row of each one's original.
+    reference: what the maps are held against, as in sql/views/map_references.sql. held: the maps that they
+    are held against [o]. maps: those of adversarial examples, controls or questions [p]. of: the row of the
+    map in `held` that stands beside each.
     """
 
-    originals: Maps
-    top: np.ndarray
-    adversarial: Maps
+    reference: str
+    held: References
+    maps: Maps
     of: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of a map, where it is known."""
+        return self.held.shape
+
+    @property
+    def others(self) -> Maps:
+        """The maps that the pairs' maps are held against [o]."""
+        return self.held.maps
 
     @property
     def n(self) -> int:
         """Components of a map."""
-        return self.adversarial.rank.shape[1]
+        return self.maps.rank.shape[1]
 
     @cached_property
     def top_ranks(self) -> np.ndarray:
-        """The ranks, in the adversarial map, of the original's 10 % most relevant components [p, k]."""
-        return np.take_along_axis(self.adversarial.rank, self.top[self.of], axis=1)
+        """The ranks, in the pairs' maps, of the 10 % most relevant components of the others [p, k]."""
+        return np.take_along_axis(self.maps.rank, self.held.top[self.of], axis=1)
+
+
+class References:
+    """Maps of one series and shard that others are held against."""
+
+    def __init__(self, name: str, parts: Sequence[Maps], shape: tuple[int, int, int] | None) -> None:
+        """name: what they are to those that are held against them. parts: at least one."""
+        maps = Maps.joined(parts)
+        self.name, self.maps = name, maps.take(np.argsort(maps.image_id))
+        self.shape = shape
+
+    @cached_property
+    def top(self) -> np.ndarray:
+        """The 10 % most relevant components of each [o, k], most relevant first."""
+        return top_components(self.maps.rank, band_size(0.1, self.maps.rank.shape[1]))
+
+    @cached_property
+    def descending(self) -> np.ndarray:
+        """The values of each, in descending order [o, n]."""
+        from compute.pair_measures import sorted_values  # only where something is counted, as below
+
+        return sorted_values(self.maps.relevance, self.maps.rank)
+
+    @cached_property
+    def magnitude_ranks(self) -> np.ndarray:
+        """Ranks of the sizes of the values of each [o, n]."""
+        from compute.pair_measures import magnitude_ranks
+
+        return magnitude_ranks(self.descending, self.maps.rank)
+
+    @cached_property
+    def sign_shares(self) -> np.ndarray:
+        """Shares of negative, zero and positive values of each [o, 3]."""
+        from compute.pair_measures import sign_shares
+
+        return sign_shares(self.maps.relevance)
+
+    def pairs(self, maps: Maps, image_ids: np.ndarray) -> Pairs | None:
+        """The pairs among maps of these images, if there are any."""
+        known = self.maps.image_id
+        is_compared = np.isin(maps.image_id, known) & np.isin(maps.image_id, image_ids)
+        if not is_compared.any():
+            return None
+        compared = maps if is_compared.all() else maps.take(is_compared)
+        return Pairs(self.name, self, compared, np.searchsorted(known, compared.image_id))
 
 
 class MapFiles:
@@ -105,16 +167,41 @@ class MapFiles:
         return Maps(**numbers, **vectors | {name: _matrix(batch[name], rows) for name in self._vectors})
 
 
+@dataclass(frozen=True)
+class Held:
+    """Which maps towards a target are held against which others, and of which images; see map_references."""
+
+    reference: str
+    series: Series
+    target: Target
+    image_ids: np.ndarray
+
+
 class MapLists:
     """Of which images a database shows ok maps, by series and target; read before the maps are.
 
-    ok: all of them. originals, compared: those of comparable_originals and comparable_maps.
+    ok: all of them. held: what they are held against. shapes: height, width and channels by dataset.
     """
 
     def __init__(self, database: LakeDatabase) -> None:
-        self.ok, self.originals, self.compared = (
-            image_ids(database, view) for view in ("relevance", "comparable_originals", "comparable_maps")
-        )
+        self.ok = image_ids(database, "relevance")
+        self.held = held(database)
+        shapes = database.arrow("select dataset, height, width, channels from map_shapes").to_pylist()
+        self.shapes = {row.pop("dataset"): tuple(row.values()) for row in shapes}
+
+
+def held(database: LakeDatabase) -> dict[tuple[Series, Target], list[Held]]:
+    """What maps are held against, by series and target."""
+    keys = f"{', '.join(SERIES_KEYS)}, target"
+    others = "reference, reference_subject, reference_explains, reference_target"
+    rows = database.arrow(f"select {keys}, {others}, list(image_id) from map_references group by all")
+    found: dict[tuple[Series, Target], list[Held]] = defaultdict(list)
+    for row in zip(*rows.columns, strict=True):
+        *names, target, reference, subject, explains, reference_target = (one.as_py() for one in row[:-1])
+        series, others = cast(Series, tuple(names)), cast(Series, (*names[:3], subject, explains))
+        ids = row[-1].values.to_numpy()
+        found[series, target].append(Held(reference, others, reference_target, ids))
+    return found
 
 
 def image_ids(database: LakeDatabase, view: str) -> dict[Series, dict[Target, np.ndarray]]:
@@ -130,33 +217,36 @@ def image_ids(database: LakeDatabase, view: str) -> dict[Series, dict[Target, np
     return found
 
 
-class Originals:
-    """Maps of originals of one shard, which maps of adversarial examples are compared with."""
+class ReferenceMaps:
+    """The maps of one shard that others are held against, read when they are asked for."""
 
-    def __init__(
-        self, lake: Lake, lists: MapLists, series: Series, vectors: Sequence[str], shard: int
-    ) -> None:
-        """series: of the adversarial maps."""
-        self._compared = lists.compared[series]
-        of_originals: Series = (*series[:3], "original", "label")
-        ids = lists.originals[of_originals].get(None, np.empty(0, np.int32))
-        parts = list(MapFiles(lake, of_originals, vectors, shard).maps(None, ids))
-        self._maps = None
-        if parts:
-            maps = Maps.joined(parts)
-            self._maps = maps.take(np.argsort(maps.image_id))
-            self._top = top_components(self._maps.rank, band_size(0.1, maps.rank.shape[1]))
+    def __init__(self, lake: Lake, lists: MapLists, vectors: Sequence[str], shard: int) -> None:
+        """vectors: those that are read of originals; of any other map its ranks."""
+        self._lake, self._lists, self._shard = lake, lists, shard
+        self._vectors = vectors
+        self._read: dict[tuple[str, Series, Target], References | None] = {}
 
-    def pairs(self, maps: Maps, target: Target) -> Pairs | None:
-        """The pairs among maps towards a target, if there are any."""
-        if self._maps is None:
-            return None
-        known = self._maps.image_id
-        is_compared = np.isin(maps.image_id, known) & np.isin(maps.image_id, self._compared.get(target, []))
-        if not is_compared.any():
-            return None
-        adversarial = maps if is_compared.all() else maps.take(is_compared)
-        return Pairs(self._maps, self._top, adversarial, np.searchsorted(known, adversarial.image_id))
+    def pairs(self, maps: Maps, series: Series, target: Target, everything: bool) -> Iterator[Pairs]:
+        """Maps of a series towards a target beside what they are held against: everything, or originals."""
+        for held in self._lists.held.get((series, target), []):
+            if everything or held.reference == ORIGINAL:
+                references = self._references(held)
+                if references and (pairs := references.pairs(maps, held.image_ids)):
+                    yield pairs
+
+    def _references(self, held: Held) -> References | None:
+        key = (held.reference, held.series, held.target)
+        if key not in self._read:
+            vectors = self._vectors if held.reference == ORIGINAL else ("rank",)
+            files = MapFiles(self._lake, held.series, vectors, self._shard)
+            ok = self._lists.ok[held.series].get(held.target, np.empty(0, np.int32))
+            parts = list(files.maps(held.target, ok))
+            others = [known for known in self._read if known[0] != ORIGINAL]
+            if len(others) >= REFERENCES_HELD:
+                del self._read[others[0]]
+            shape = self._lists.shapes.get(held.series[0])
+            self._read[key] = References(held.reference, parts, shape) if parts else None
+        return self._read[key]
 
 
 def _matrix(column: pa.FixedSizeListArray, rows: np.ndarray) -> np.ndarray:

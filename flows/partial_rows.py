@@ -13,16 +13,17 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from compute import cells, comparison
+from compute import cells, comparison, pair_measures, similarity
 from compute.ranking import top_places
 from flows.lake import Lake
 from flows.paired_maps import (
+    ORIGINAL,
     SERIES_KEYS,
     MapFiles,
     MapLists,
     Maps,
-    Originals,
     Pairs,
+    ReferenceMaps,
     Series,
     Target,
     image_ids,
@@ -66,7 +67,7 @@ class ShiftCounts:
         self._batches: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, source: Pairs) -> None:
-        self._batches.append((source.top_ranks, source.adversarial.label))
+        self._batches.append((source.top_ranks, source.maps.label))
         self._n = source.n
 
     def columns(self) -> Columns:
@@ -82,7 +83,7 @@ class OverlapCounts:
         self._counts = np.zeros(0, np.int64)
 
     def add(self, source: Pairs) -> None:
-        counts = comparison.depth_counts(source.originals.rank, source.adversarial.rank, source.of)
+        counts = comparison.depth_counts(source.others.rank, source.maps.rank, source.of)
         self._counts = counts + (self._counts if len(self._counts) else 0)
 
     def columns(self) -> Columns:
@@ -107,7 +108,7 @@ class PerPair:
 
 def pair_ranks(pairs: Pairs) -> Columns:
     """What each pair's ranks have in common."""
-    ranks, originals, adversarial, of = pairs.top_ranks, pairs.originals, pairs.adversarial, pairs.of
+    ranks, originals, adversarial, of = pairs.top_ranks, pairs.others, pairs.maps, pairs.of
     k_1, k_10 = top_places(pairs.n)
     return {
         "image_id": adversarial.image_id,
@@ -128,31 +129,47 @@ def pair_ranks(pairs: Pairs) -> Columns:
 
 
 def compared_ranks(pairs: Pairs) -> Columns:
-    """What the ranks of any map and of its original have in common."""
-    ranks, originals, other, of, n = pairs.top_ranks, pairs.originals, pairs.adversarial, pairs.of, pairs.n
-    k_1, k_10 = top_places(n)
+    """What the ranks of any map and of one that it is held against have in common."""
+    maps, others, of = pairs.maps, pairs.others, pairs.of
+    measured = pair_measures.rank_similarity(maps.rank, others.rank, of, maps.start, others.start)
     return {
-        "image_id": other.image_id,
-        "label": other.label,
-        "n": np.full(len(of), n),
-        "is_flipped": (other.start < 0) != (originals.start[of] < 0),
-        "shared_1": (ranks[:, :k_1] < k_1).sum(axis=1),
-        "shared_10": (ranks < k_10).sum(axis=1),
-        "opposed_1": (ranks[:, :k_1] >= n - k_1).sum(axis=1),
-        "opposed_10": (ranks >= n - k_10).sum(axis=1),
-        "tied_1": np.maximum(other.ties_at_31, originals.ties_at_31[of]),
-        "tied_10": np.maximum(other.ties_at_307, originals.ties_at_307[of]),
+        "image_id": maps.image_id,
+        "label": maps.label,
+        "reference": np.full(len(of), pairs.reference),
+        "n": np.full(len(of), pairs.n),
+        "tied_1": np.maximum(maps.ties_at_31, others.ties_at_31[of]),
+        "tied_10": np.maximum(maps.ties_at_307, others.ties_at_307[of]),
+        **vars(measured),
     }
 
 
 def pair_values(pairs: Pairs) -> Columns:
     """What each pair's values have in common."""
-    maps = pairs.originals.relevance, pairs.adversarial.relevance, pairs.of
+    maps = pairs.others.relevance, pairs.maps.relevance, pairs.of
     return {
-        "image_id": pairs.adversarial.image_id,
+        "image_id": pairs.maps.image_id,
         "pearson": comparison.pearson(*maps),
         "sign_agreement": comparison.sign_agreement(*maps),
     }
+
+
+def compared_values(pairs: Pairs) -> Columns:
+    """What the values of any map and of its original have in common."""
+    maps, held, of = pairs.maps, pairs.held, pairs.of
+    descending = pair_measures.sorted_values(maps.relevance, maps.rank)
+    ranks = pair_measures.magnitude_ranks(descending, maps.rank)
+    measured = {
+        "sign_agreement": comparison.sign_agreement(held.maps.relevance, maps.relevance, of),
+        "sign_chance": (pair_measures.sign_shares(maps.relevance) * held.sign_shares[of]).sum(axis=1),
+        "wasserstein": pair_measures.wasserstein(descending, held.descending, of),
+        "spearman_of_magnitudes": comparison.pearson(held.magnitude_ranks, ranks, of),
+        "ssim": np.full(len(of), np.nan),
+    }
+    if pairs.shape and np.prod(pairs.shape) == pairs.n:
+        shape = (-1, *pairs.shape)
+        others = held.maps.relevance[of].reshape(shape)
+        measured["ssim"] = similarity.ssim(maps.relevance.reshape(shape), others)
+    return {"image_id": maps.image_id, "label": maps.label, **measured}
 
 
 @dataclass(frozen=True)
@@ -170,6 +187,7 @@ MEASURES = {
     "pair_ranks": Measure(("rank",), lambda: PerPair(pair_ranks)),
     "pair_values": Measure(("relevance",), lambda: PerPair(pair_values)),
     "compared_ranks": Measure(("rank",), lambda: PerPair(compared_ranks)),
+    "compared_values": Measure(("rank", "relevance"), lambda: PerPair(compared_values)),
 }
 """By partial result of shards."""
 
@@ -189,17 +207,21 @@ def rows_of_shard(
     """
     vectors = sorted({vector for name in wanted for vector in MEASURES[name].vectors})
     compares = {name for name in wanted if package.partials()[name].compares}
-    originals = Originals(lake, lists, series, vectors, shard) if compares else None
+    everything = {name for name in wanted if package.partials()[name].compares_everything}
+    references = ReferenceMaps(lake, lists, vectors, shard)
     files, ids = MapFiles(lake, series, vectors, shard), lists.ok[series]
     found = {name: [schemas[name].empty_table()] for name in wanted}
     for target in ids.keys() & set().union(*wanted.values()):
         counting = {name: MEASURES[name].begin() for name in wanted if target in wanted[name]}
         begun = set()
         for maps in files.maps(target, ids[target]):
-            pairs = originals.pairs(maps, target) if originals else None
-            for name, rows in counting.items():
-                if source := pairs if name in compares else maps:
-                    rows.add(source)
+            for name in counting.keys() - compares:
+                counting[name].add(maps)
+                begun.add(name)
+            held = references.pairs(maps, series, target, bool(counting.keys() & everything))
+            for pairs in held if counting.keys() & compares else ():
+                for name in counting.keys() & (compares if pairs.reference == ORIGINAL else everything):
+                    counting[name].add(pairs)
                     begun.add(name)
         constants = {**dict(zip(SERIES_KEYS, series, strict=True)), "attack": series[3], "target": target}
         for name in begun:

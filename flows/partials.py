@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 
 from flows.errors import UserError
 from flows.lake import Lake
-from flows.paired_maps import MapLists, Series
+from flows.paired_maps import ORIGINAL, MapLists, Series
 from sql import package
 from sql.catalog import LakeDatabase, Scope
 from sql.package import Partial
@@ -46,7 +46,8 @@ class Unit:
     """What one file of a partial result is of, and what it is to be made from.
 
     shard: None for every shard. last_image: the scope's, where it cuts through the shard. found: what the
-    file in place was made from. reads: files of other partial results that it is computed from.
+    file in place was made from. reads: files of other partial results that it is computed from. others:
+    subjects whose maps its own may be held against, originals aside.
     """
 
     partial: str
@@ -56,6 +57,7 @@ class Unit:
     sources: Sources
     found: Sources
     reads: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -122,12 +124,13 @@ def scope_of_units(units: Sequence[Unit]) -> Scope:
     compares = any(package.partials()[unit.partial].compares for unit in units)
     targets = {_target(folder) for unit in units for folder in unit.outdated if folder != ALL_TARGETS}
     shards = {unit.shard for unit in units}
+    subjects = tuple(sorted({*subjects, *(other for unit in units for other in unit.others)}))
     return Scope(
         dataset=datasets[0] if len(datasets) == 1 else None,
         model=models[0] if len(models) == 1 else None,
         attacks=subjects,
         methods=methods,
-        subjects=("original", *subjects) if compares else subjects,
+        subjects=(ORIGINAL, *subjects) if compares else subjects,
         explains=None if compares else explains,
         targets=tuple(sorted(target for target in targets if target is not None)) or None,
         # where a study ends amid a shard, the other shards end before
@@ -197,23 +200,46 @@ class Partials:
         cut = self._cut(shard)
         path = _path(partial, series, shard, cut)
         found = self._lake.footer(path).get("made_from", {}) if self._lake.exists(path) else {}
-        return Unit(partial, series, shard, cut, sources, found, reads)
+        others = self._others(series) if package.partials()[partial].compares_everything else ()
+        return Unit(partial, series, shard, cut, sources, found, reads, others)
 
     def _wants(self, partial: Partial, series: Series) -> bool:
         *_, subject, explains = series
         if partial.compares_all:
-            return (subject, explains) != ("original", "label")
-        of_paper = subject != "original" and subject not in self._controls and explains == "target"
+            return (subject, explains) != (ORIGINAL, "label")
+        of_paper = subject != ORIGINAL and not self._control(subject) and explains == "target"
         return of_paper or not partial.compares
 
     @cached_property
-    def _controls(self) -> set[str]:
-        """Ids of the attacks that are controls."""
+    def _controls(self) -> dict[str, dict[str, str]]:
+        """Rows of the controls in the table `attacks`, by id."""
         rows = [
-            self._lake.read(f"attacks/{name}", ["attack", "control_of"]).to_pylist()[0]
+            self._lake.read(f"attacks/{name}", ["attack", "algorithm", "control_of"]).to_pylist()[0]
             for name in self._lake.names("attacks")
         ]
-        return {row["attack"] for row in rows if row["control_of"] is not None}
+        return {row["attack"]: row for row in rows if row["control_of"] is not None}
+
+    def _control(self, subject: str) -> str:
+        """What kind of control a subject is; nothing where it is none."""
+        return self._controls.get(subject, {}).get("algorithm", "")
+
+    def _attack(self, subject: str) -> str:
+        """The attack that a subject is of."""
+        return self._controls.get(subject, {}).get("control_of", subject)
+
+    def _is_held_against(self, subject: str, target: str, other: str, other_target: str) -> bool:
+        """Whether maps of a subject towards a target may be held against those of another, originals' aside.
+
+        As sql/views/map_references.sql has it, or somewhat wider.
+        """
+        kind = self._control(subject)
+        if subject == ORIGINAL or (kind and kind not in ("path", "round", "floor")):
+            return False
+        if other == ORIGINAL:
+            return other_target == target and not kind
+        if self._control(other) not in ("", "path") or self._attack(other) != self._attack(subject):
+            return False
+        return other_target == target or other == subject
 
     def _cut(self, shard: int | None) -> int | None:
         last = self._scope.last_image
@@ -233,18 +259,42 @@ class Partials:
         dataset, model, method, subject, _ = series
         common = [_definition(partial.name), str(self._cut(shard))]
         if partial.compares:
-            originals = self._maps.get((dataset, model, method, "original", "label"), {}).get(shard, {})
+            originals = self._maps.get((dataset, model, method, ORIGINAL, "label"), {}).get(shard, {})
             common += [self._fingerprint(path) for paths in originals.values() for path in paths]
         sources = {}
         for target, paths in sorted(self._maps[series][shard].items()):
             made_from = common + [self._fingerprint(path) for path in paths]
             if partial.compares:
-                folder = f"adversarials/dataset={dataset}/model={model}/attack={subject}/target={target}"
-                of_shard = f"ids-{shard * SHARD}-"
-                names = [name for name in self._lake.names(folder) if name.startswith(of_shard)]
-                made_from += [self._fingerprint(f"{folder}/{name}") for name in names]
+                made_from += self._examples(dataset, model, subject, target, shard)
+            if partial.compares_everything:
+                made_from += self._references(series, target, shard)
             sources[target] = _digest("\n".join(made_from))
         return sources
+
+    def _examples(self, dataset: str, model: str, subject: str, target: str, shard: int) -> list[str]:
+        """Fingerprints of the adversarial examples of a subject towards a target."""
+        folder = f"adversarials/dataset={dataset}/model={model}/attack={subject}/target={target}"
+        of_shard = f"ids-{shard * SHARD}-"
+        names = [name for name in self._lake.names(folder) if name.startswith(of_shard)]
+        return [self._fingerprint(f"{folder}/{name}") for name in names]
+
+    def _others(self, series: Series) -> tuple[str, ...]:
+        """Subjects that maps of a series may be held against, originals aside."""
+        known = {of[3] for of in self._maps} - {ORIGINAL}
+        return tuple(sorted(other for other in known if self._is_held_against(series[3], "", other, "")))
+
+    def _references(self, series: Series, target: str, shard: int) -> list[str]:
+        """Fingerprints of all that maps of a series towards a target are held against, originals' aside."""
+        dataset, model, method, subject, _ = series
+        found = []
+        for (*of, other, _), shards in sorted(self._maps.items()):
+            for other_target, paths in sorted(shards.get(shard, {}).items()):
+                if of == [dataset, model, method] and self._is_held_against(
+                    subject, target, other, other_target
+                ):
+                    found += [self._fingerprint(path) for path in paths]
+                    found += self._examples(dataset, model, other, other_target, shard)
+        return found
 
     def _fingerprint(self, path: str) -> str:
         return f"{path} {self._lake.fingerprint(path)}"

@@ -61,6 +61,18 @@ COLUMNS = {
         "difference_low difference_high effect_size p_holm images_for_a_point score score_low score_high "
         "verdict"
     ),
+    "path_jump": (
+        "method attack band pairs images tied_pairs turn turn_low turn_high rest rest_low rest_high jump "
+        "jump_low jump_high verdict"
+    ),
+    "map_similarity": (
+        "method attack comparison fraction measure pairs images chance mean mean_low mean_high noise_pairs "
+        "difference difference_low difference_high"
+    ),
+    "sanity_checks": (
+        "method subject depth of_depth layer measure images tied_images chance mean mean_low mean_high kept "
+        "verdict"
+    ),
     "pair_gallery": (
         "attack place image_id label target original_pixels adversarial_pixels target_probability l2 "
         "linf height width channels"

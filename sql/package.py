@@ -71,6 +71,11 @@ class Partial(Analysis):
         """Whether it compares all maps with those of their originals, not only the paper's."""
         return self.said("Maps") == "all"
 
+    @property
+    def compares_everything(self) -> bool:
+        """Whether it compares maps with all that they are held against, not only with those of originals."""
+        return self.said("References") == "all"
+
 
 @dataclass(frozen=True)
 class Check(Analysis):

@@ -10,13 +10,18 @@ from reports.names import method_name, method_order
 from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR
 
 COMPARISONS = {
+    "darkened": "levels floored, same question",
     "noise": "noise, same question",
     "reverse": "moved the other way",
     "image": "adversarial image, same question",
     "question": "same image, other question",
     "adversarial": "adversarial image and its question",
+    "other target": "adversarial images of two targets",
+    "round": "adversarial image, rounded",
+    "floor": "adversarial image, floored",
     "other image of the class": "another image of the class",
     "other image": "another image",
+    "chance": "chance",
 }
 """Comparisons of decision_sensitivity that are rungs of the ladder, and their names."""
 
@@ -35,9 +40,13 @@ def ladder(rows: pl.DataFrame) -> alt.FacetChart:
 
     rows: of decision_sensitivity, of one convention, attack and band.
     """
+    chance = rows.group_by("method", maintain_order=True).agg(pl.col("chance").first())
+    chance = chance.with_columns(pl.lit("chance").alias("comparison"), pl.col("chance").alias("overlap"))
+    rows = pl.concat([rows, chance], how="diagonal")
     drawn, names = named(rows.filter(pl.col("comparison").is_in(list(COMPARISONS))))
     drawn = drawn.with_columns(pl.col("comparison").replace_strict(COMPARISONS, return_dtype=pl.String))
-    rungs = list(COMPARISONS.values())
+    there = set(drawn["comparison"])
+    rungs = [name for name in COMPARISONS.values() if name in there]
     base = alt.Chart(width=CELL - 40, height=alt.Step(17)).encode(
         y=alt.Y("comparison:N", sort=rungs, title=None).axis(domain=False, ticks=False, labelLimit=240),
         tooltip=[
@@ -99,11 +108,63 @@ def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     axis = alt.X("score:Q", title="decision sensitivity").axis(tickCount=6)
     lines = base.mark_rule(strokeWidth=2).encode(x="score_low:Q", x2="score_high:Q")
     marks = alt.Chart(pl.DataFrame({"mark": [0.0, 1.0]})).mark_rule(strokeDash=[4, 3], color=REFERENCE_COLOUR)
-    return alt.layer(marks.encode(x="mark:Q"), lines, base.mark_circle(size=45, opacity=1).encode(x=axis))
+    stability = alt.Chart(drawn.filter(pl.col("comparison") == SCORES["adversarial"]), height=alt.Step(22))
+    ticks = stability.mark_tick(color=REFERENCE_COLOUR, thickness=3, height=16).encode(
+        x="stability:Q", y=alt.Y("method:N", sort=list(names.values())), tooltip=base.encoding.tooltip
+    )
+    dots = base.mark_circle(size=45, opacity=1).encode(x=axis)
+    return alt.layer(marks.encode(x="mark:Q"), ticks, lines, dots)
 
 
 def _full(method: str) -> str:
     return method_name(method) + (", published" if method.startswith("published-") else "")
+
+
+FORGETTING = {
+    "overlap at 10 %": "overlap of the top 10 %",
+    "spearman": "Spearman",
+    "spearman of magnitudes": "Spearman of |R|",
+    "ssim": "SSIM",
+}
+"""Measures of sanity_checks that are drawn."""
+
+
+def forgetting(rows: pl.DataFrame) -> alt.FacetChart:
+    """What maps have in common with those of networks that have forgotten layer after layer.
+
+    rows: of sanity_checks, of one convention.
+    """
+    drawn, names = named(rows.filter(pl.col("measure").is_in(list(FORGETTING))))
+    drawn = drawn.with_columns(pl.col("measure").replace_strict(FORGETTING, return_dtype=pl.String))
+    measures = list(FORGETTING.values())
+    base = alt.Chart(width=CELL - 60, height=110).encode(
+        x=alt.X("depth:Q", title=None).axis(tickMinStep=1, tickCount=4, format="d", grid=False),
+        color=alt.Color("measure:N", sort=measures, title=None)
+        .scale(domain=measures, range=[ADVERSARIAL_COLOUR, ORIGINAL_COLOUR, "#009e73", "#cc79a7"])
+        .legend(orient="top", labelLimit=200),
+    )
+    line = base.mark_line(strokeWidth=1.6).encode(y=alt.Y("mean:Q", title=None).axis(tickCount=3))
+    span = base.mark_area(opacity=0.18).encode(y=alt.Y("mean_low:Q", title=None), y2="mean_high:Q")
+    dots = base.mark_circle(size=30, opacity=1).encode(
+        y="mean:Q",
+        tooltip=[
+            alt.Tooltip("method:N"),
+            alt.Tooltip("measure:N"),
+            alt.Tooltip("depth:Q", title="layers drawn anew"),
+            alt.Tooltip("layer:N", title="down to"),
+            alt.Tooltip("mean:Q", format=".3f"),
+            alt.Tooltip("mean_low:Q", title="95 % from", format=".3f"),
+            alt.Tooltip("mean_high:Q", title="to", format=".3f"),
+        ],
+    )
+    return (
+        alt.layer(span, line, dots, data=drawn)
+        .facet(
+            facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing={"row": 14, "column": 14}
+        )
+        .resolve_axis(x="independent")
+        .properties(usermeta={"cell": CELL})
+    )
 
 
 def path(rows: pl.DataFrame) -> alt.FacetChart:

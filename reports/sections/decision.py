@@ -6,11 +6,15 @@ import polars as pl
 
 from reports.names import count, decimal, method_name, method_order, percent, plural, signed
 from reports.parts import Figure, Panel, Source, by_convention
+from reports.sections import controls
+from reports.sections.controls import with_ends
 from reports.sentences import full_name
 from reports.table import Cell, Row, Table, number
 
 ANALYSIS = "decision_sensitivity"
 BAND = "10 %"
+UNCONTROLLED = ("adversarial", "other target", "other image of the class", "other image")
+"""Comparisons that need no control."""
 
 LIMITS = (
     "What the score cannot tell: it says that a map changes with the decision, not that the change is right. "
@@ -35,15 +39,17 @@ def is_controlled(rows: pl.DataFrame) -> bool:
 def figures(source: Source) -> list[Figure]:
     """Figures of one attack: what there is of scores, numbers, ladder and way."""
     rows, end = rows_of(source), source.end
-    designed = rows.filter(
-        ~pl.col("comparison").is_in(["adversarial", "other image of the class", "other image"])
-    )
+    designed = rows.filter(~pl.col("comparison").is_in(UNCONTROLLED))
     if designed.is_empty():
-        return [Figure(f"decision{end}", "Controls", ANALYSIS, "The study has no controls of this attack.")]
+        return [
+            *controls.sanity(source),
+            Figure(f"decision{end}", "Controls", ANALYSIS, "The study has no controls of this attack."),
+        ]
     made = []
     if is_controlled(rows):
         made += [_scores(rows, end), _numbers(rows, end)]
-    return [*made, _ladder(rows, end), *_path(rows, end)]
+    made += [*controls.design(rows, end), _ladder(rows, end), *_path(rows, end)]
+    return [*made, *controls.jump(source), *controls.measures(source), *controls.sanity(source)]
 
 
 def answer(rows: pl.DataFrame) -> str:
@@ -92,7 +98,9 @@ def _scores(rows: pl.DataFrame, end: str) -> Figure:
         "How much of what noise leaves in common is lost when the decision is overturned: the overlap with "
         "the noise control less that with the adversarial example, as a share of the former above chance. 0: "
         "the map notices the decision no more than noise; 1: it has no more in common than by chance. Lines "
-        "are 95 % intervals, from a bootstrap over images."
+        "are 95 % intervals, from a bootstrap over images. Grey ticks are stability, the overlap with "
+        "the noise "
+        "control itself: a map that noise already scatters scores high for little."
     )
     if not lost.is_empty():
         names = ", ".join(full_name(method) for method in method_order(lost["method"]))
@@ -122,14 +130,14 @@ def _table(rows: pl.DataFrame, methods: list[str]) -> Table:
     found = {(row["method"], row["comparison"]): row for row in rows.iter_rows(named=True)}
     for method in methods:
         main = found.get((method, "adversarial"), {})
-        cells = [number(main.get("chance"), percent), _with_ends(main, "stability", percent)]
+        cells = [number(main.get("chance"), percent), with_ends(main, "stability", percent)]
         for name in ("adversarial", "image", "question", "question as stored"):
-            cells.append(_with_ends(found.get((method, name), {}), "overlap", percent))
+            cells.append(with_ends(found.get((method, name), {}), "overlap", percent))
         cells += [
-            _with_ends(main, "difference", lambda v: signed(None if v is None else 100 * v, 1)),
+            with_ends(main, "difference", lambda v: signed(None if v is None else 100 * v, 1)),
             number(main.get("effect_size"), lambda v: decimal(v, 2)),
             number(main.get("p_holm"), lambda v: decimal(v, 3)),
-            _with_ends(main, "score", lambda v: decimal(v, 2)),
+            with_ends(main, "score", lambda v: decimal(v, 2)),
             Cell(main.get("verdict") or "-", css="text"),
             number(main.get("images_for_a_point"), count),
         ]
@@ -137,19 +145,15 @@ def _table(rows: pl.DataFrame, methods: list[str]) -> Table:
     return table
 
 
-def _with_ends(row: dict, column: str, form) -> Cell:
-    if row.get(column) is None:
-        return Cell("-")
-    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
-    return number(row[column], form, "" if low is None else f"{form(low)} to {form(high)}")
-
-
 def _ladder(rows: pl.DataFrame, end: str) -> Figure:
     from reports.charts.decision import ladder
 
     said = (
         "What the original's map has in common with each of the others, top 10 %, with 95 % intervals over "
-        "images; the grey tick is chance."
+        "images; the adversarial example's map with those of the next target and of its rounded self, "
+        "too. At the "
+        "bottom chance, which the grey ticks repeat: what a map shares whose components stand in another "
+        "order."
     )
     panels = by_convention(rows, lambda part, _: Panel(chart=ladder(part)))
     return Figure(

@@ -37,7 +37,24 @@
 --     or no difference (than under noise; of p_holm at 0.05), or null without a noise control
 with
 
-shares as materialized (select * from comparisons),
+shares as materialized (
+    select
+        dataset,
+        model,
+        method,
+        attack,
+        target,
+        image_id,
+        comparison,
+        fraction,
+        band,
+        place,
+        chance,
+        is_target,
+        overlap,
+        is_tied
+    from comparisons
+),
 
 keys as (
     select distinct
@@ -111,25 +128,24 @@ image_sums as materialized (
     group by cell, dataset, image_id
 ),
 
-images as (
-    select distinct
-        dataset,
-        image_id
-    from image_sums
-),
-
-draws as (
-    select unnest(range(bootstrap_replicates())) as replicate
-),
-
-weights as (
+-- the images of all cells have a place in each list: 0 where a cell has none
+lists as (
     select
-        images.dataset,
-        images.image_id,
-        draws.replicate,
-        poisson_weight(bootstrap_draw(images.image_id, draws.replicate))::double as weight
-    from images
-    cross join draws
+        cells.cell,
+        max(sums.chance) as chance,
+        list(coalesce(sums.pairs, 0) order by images.place) as pairs,
+        list(coalesce(sums.overlap, 0) order by images.place) as overlap,
+        list(coalesce(sums.noise_pairs, 0) order by images.place) as noise_pairs,
+        list(coalesce(sums.noise, 0) order by images.place) as noise,
+        list(coalesce(sums.difference, 0) order by images.place) as difference,
+        list(coalesce(sums.difference ** 2, 0) order by images.place) as squares,
+        list(coalesce(sums.difference * sums.noise_pairs, 0) order by images.place) as products,
+        list(coalesce(sums.noise_pairs ** 2, 0) order by images.place) as noise_squares
+    from cells
+    cross join bootstrap_images as images
+    left join image_sums as sums
+        on cells.cell = sums.cell and images.dataset = sums.dataset and images.image_id = sums.image_id
+    group by cells.cell
 ),
 
 summed as (
@@ -140,8 +156,8 @@ summed as (
         count(*) as images,
         sum(tied_pairs)::bigint as tied_pairs,
         sum(target_pairs)::bigint as target_pairs,
-        avg(difference / nullif(noise_pairs, 0)) / nullif(stddev_samp(difference / nullif(noise_pairs, 0)), 0)
-            as effect_size,
+        avg(difference / nullif(noise_pairs, 0)) as mean_of_images,
+        stddev_samp(difference / nullif(noise_pairs, 0)) as deviation_of_images,
         sum(pairs) as pairs,
         sum(overlap) as overlap,
         sum(noise_pairs) as noise_pairs,
@@ -154,21 +170,19 @@ summed as (
     group by cell
     union all by name
     select
-        sums.cell,
-        weights.replicate,
-        max(sums.chance) as chance,
-        sum(weight * sums.pairs) as pairs,
-        sum(weight * sums.overlap) as overlap,
-        sum(weight * sums.noise_pairs) as noise_pairs,
-        sum(weight * sums.noise) as noise,
-        sum(weight * sums.difference) as difference,
-        sum(weight * sums.difference * sums.difference) as squares,
-        sum(weight * sums.difference * sums.noise_pairs) as products,
-        sum(weight * sums.noise_pairs * sums.noise_pairs) as noise_squares
-    from image_sums as sums
-    inner join weights using (dataset, image_id)
-    where weights.weight > 0
-    group by sums.cell, weights.replicate
+        lists.cell,
+        drawn.replicate,
+        lists.chance,
+        list_inner_product(drawn.weights, lists.pairs) as pairs,
+        list_inner_product(drawn.weights, lists.overlap) as overlap,
+        list_inner_product(drawn.weights, lists.noise_pairs) as noise_pairs,
+        list_inner_product(drawn.weights, lists.noise) as noise,
+        list_inner_product(drawn.weights, lists.difference) as difference,
+        list_inner_product(drawn.weights, lists.squares) as squares,
+        list_inner_product(drawn.weights, lists.products) as products,
+        list_inner_product(drawn.weights, lists.noise_squares) as noise_squares
+    from lists
+    cross join bootstrap_weights as drawn
 ),
 
 estimated as (
@@ -232,7 +246,9 @@ tested as (
         whole.difference,
         replicates.difference as difference_ends,
         whole.standard_error,
-        whole.effect_size,
+        -- below 1e-9 there is but rounding
+        if(whole.deviation_of_images > 1e-9, whole.mean_of_images / whole.deviation_of_images, null)
+            as effect_size,
         whole.score,
         replicates.score as score_ends,
         case

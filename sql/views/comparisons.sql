@@ -1,22 +1,29 @@
--- Each pair of an attack that has controls, or maps of the 2 x 2 design, held against its original in every
--- way that the lake has maps for.
+-- The pairs of an attack that has controls, or maps of the 2 x 2 design: two maps each, and what they share.
 --
 -- Grain: one row per method, pair (attack, target, image_id), comparison and band (1 % and 10 %), maps ok.
--- The original's map, explained for its label, is compared with that of
---   adversarial: the adversarial example, explained for its target; image and question differ
---   image: the adversarial example, explained for the label; the image differs
---   question: the original, explained for the target; the question differs. LRP starts from the logit, which
---     is negative for most other classes: where just one of the two is negative, the sign is turned
---   question as stored: the same, no sign turned
---   noise: the original with noise as large as the attack's change, explained for the label
---   reverse: the original moved the other way, explained for its class, as all that follow
---   path F: the original moved by the fraction F of the change
---   darkened: the original with many components an 8-bit level lower
---   round, floor: the adversarial example, delivered in floats, put on 8-bit levels
---   other image of the class, other image: another original, explained for its own label; once an image,
---     with no target: what maps share that have nothing but the network, and the class, in common
--- `overlap` is the share of the original's top components that are among the other map's, `is_target` whether
--- the other map explains the target, `is_tied` whether at the band's edge more than a tenth of it ties.
+-- x is the original, x' the adversarial example, y the label, t the target; R(x, y) is a map of x that
+-- explains y.
+-- The original's map R(x, y) is compared with
+--   adversarial: R(x', t); image and question differ
+--   image: R(x', y); the image differs
+--   question: R(x, t); the question differs
+--   noise: that of the original with noise as large as the attack's change, explained for the label
+--   reverse: that of the original moved the other way, explained for its class, as those that follow
+--   path F: that of the original moved by the fraction F of the change
+--   darkened: that of the original with many components an 8-bit level lower
+--   other image of the class, other image: that of another original, explained for its own label; once an
+--     image, with no target: what maps share that have nothing but the network, and the class, in common
+-- The adversarial example's map R(x', t) is compared with
+--   question at the adversarial image: R(x', y)
+--   image at the target: R(x, t)
+--   other target: that of the same image's example for the next target, around in order
+--   round, floor: that of the example, delivered in floats, put on 8-bit levels; explained for its class
+-- and crossed: R(x', y) with R(x, t).
+-- LRP starts from a logit, which is negative for most classes but the image's own. Where such maps take part,
+-- a comparison is of maps multiplied by the sign of their logit, and there is a second one, `... as stored`,
+-- of maps as they are. `overlap` is the share of the top components of one map among the other's, `is_target`
+-- whether the map that is compared explains the target, `is_tied` whether at the band's edge more than a
+-- tenth of it ties.
 with
 
 controlled as (
@@ -28,45 +35,66 @@ controlled as (
 ),
 
 whose as (
-    select
-        attack as subject,
-        coalesce(control_of, attack) as attack,
-        control_of is not null as is_control,
-        algorithm,
-        if(algorithm in ('path', 'reverse'), fraction, null) as fraction
-    from attacks
-    where coalesce(control_of, attack) in (from controlled)
+    select * from attack_subjects
+    where attack in (from controlled)
 ),
 
-subjects as (
+-- of maps of examples
+designs (explains, reference, comparison, is_of_design) as (
+    values
+    ('target', 'original', 'adversarial', false),
+    ('label', 'original', 'image', true),
+    ('target', 'image', 'question at the adversarial image', true),
+    ('target', 'question', 'image at the target', true),
+    ('label', 'question', 'crossed', true),
+    ('target', 'other target', 'other target', false)
+),
+
+of_examples as (
+    select
+        ranks.*,
+        whose.attack,
+        null::double as fraction,
+        designs.comparison,
+        designs.is_of_design
+    from compared_ranks as ranks
+    inner join whose using (subject)
+    inner join designs using (explains, reference)
+    where not whose.is_control
+),
+
+of_controls as (
     select
         ranks.*,
         whose.attack,
         whose.fraction,
-        case
-            when whose.algorithm = 'path' and whose.is_control then 'path ' || whose.fraction
-            when whose.is_control then whose.algorithm
-            when ranks.explains = 'target' then 'adversarial'
-            else 'image'
-        end as comparison,
-        false as turns_sign
+        whose.kind as comparison,
+        false as is_of_design
     from compared_ranks as ranks
     inner join whose using (subject)
+    where
+        whose.is_control
+        and ranks.reference = if(whose.algorithm in ('round', 'floor'), 'example', 'original')
 ),
 
-questions as (
+of_questions as (
     select
         ranks.*,
         pairs.attack,
         null::double as fraction,
-        turned.comparison,
-        turned.turns_sign
-        and ranks.is_flipped
-        and regexp_matches(ranks.method, '^(published-)?lrp-') as turns_sign
+        'question' as comparison,
+        true as is_of_design
     from compared_ranks as ranks
     inner join attacked as pairs using (dataset, model, target, image_id)
-    cross join (values ('question', true), ('question as stored', false)) as turned (comparison, turns_sign)
     where ranks.subject = 'original' and pairs.status = 'success' and pairs.attack in (from controlled)
+),
+
+of_pairs as (
+    select * from of_examples
+    union all by name
+    select * from of_controls
+    union all by name
+    select * from of_questions
 ),
 
 attacked_images as (
@@ -79,7 +107,7 @@ attacked_images as (
     where status = 'success' and attack in (from controlled)
 ),
 
-others as (
+of_others as (
     select
         besides.dataset,
         besides.model,
@@ -94,19 +122,27 @@ others as (
         'label' as explains,
         null::integer as target,
         null::double as fraction,
-        false as turns_sign,
-        len(list_filter(besides.places[:besides.k_1], lambda place: place < besides.k_1)) as shared_1,
-        len(list_filter(besides.places, lambda place: place < len(besides.places))) as shared_10
+        len(list_filter(besides.places[:besides.k_1], lambda place: place < besides.k_1)) as counted_1,
+        len(list_filter(besides.places, lambda place: place < len(besides.places))) as counted_10
     from other_images as besides
     inner join attacked_images as images using (dataset, model, image_id)
 ),
 
 together as (
-    select * from subjects
+    select
+        *,
+        if(is_of_design and starts_from_logit(method), signed_1, shared_1) as counted_1,
+        if(is_of_design and starts_from_logit(method), signed_10, shared_10) as counted_10
+    from of_pairs
     union all by name
-    select * from questions
+    select
+        * replace (comparison || ' as stored' as comparison),
+        shared_1 as counted_1,
+        shared_10 as counted_10
+    from of_pairs
+    where is_of_design
     union all by name
-    select * from others
+    select * from of_others
 )
 
 select
@@ -124,10 +160,8 @@ select
     band_size(bands.share, together.n) as k,
     band_size(bands.share, together.n) / together.n::double as chance,
     together.explains = 'target' as is_target,
-    case
-        when bands.place = 1 then if(together.turns_sign, together.opposed_1, together.shared_1)
-        else if(together.turns_sign, together.opposed_10, together.shared_10)
-    end / band_size(bands.share, together.n)::double as overlap,
+    if(bands.place = 1, together.counted_1, together.counted_10)
+    / band_size(bands.share, together.n)::double as overlap,
     if(bands.place = 1, together.tied_1, together.tied_10)
     > 0.1 * band_size(bands.share, together.n) as is_tied
 from together

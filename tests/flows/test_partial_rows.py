@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
@@ -17,6 +18,7 @@ from sql import package
 from sql.catalog import LakeDatabase, Scope, open_lake
 from sql.schema import connect, create_contract
 from tests.lake_generator import Specification, generate
+from tests.sql.lakes import toy_rows, with_other_designs, write_lake
 
 METHODS = ("lrp-0", "lrp-alpha1-beta0")
 
@@ -77,6 +79,28 @@ def test_rows_are_those_of_the_sql(
         assert found.schema.equals(expected.schema) and found.num_rows > 0
         assert_frame_equal(sorted_frame(found), sorted_frame(expected), rel_tol=1e-11, abs_tol=1e-14)
     database.narrow(None)
+
+
+def test_rows_of_the_other_designs_are_those_of_the_sql(tmp_path: Path) -> None:
+    rows = with_other_designs(toy_rows(image_ids=tuple(range(12)), seed=4))
+    lake = Lake(str(write_lake(tmp_path, rows)))
+    with open_lake(lake.url) as database:
+        lists = MapLists(database)
+        names = [name for name, partial in package.partials().items() if partial.compares_all]
+        schemas = {name: database.schema(name) for name in names}
+        found: dict[str, list[pa.Table]] = {name: [] for name in names}
+        for series, targets in lists.ok.items():
+            if series[3:] != ("original", "label"):
+                wanted = {name: list(targets) for name in names}
+                for name, table in rows_of_shard(lake, lists, series, 0, wanted, schemas).items():
+                    found[name].append(table)
+        for name, tables in found.items():
+            counted = sorted_frame(pa.concat_tables(tables))
+            expected = sorted_frame(database.arrow(f"select * from {name}"))
+            assert_frame_equal(counted, expected, rel_tol=1e-11, abs_tol=1e-14)
+            if package.partials()[name].compares_everything:
+                kinds = {"original", "question", "image", "other target", "example", "step"}
+                assert set(counted["reference"]) == kinds
 
 
 def test_only_wanted_targets_are_counted(lake: Lake, database: LakeDatabase) -> None:

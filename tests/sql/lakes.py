@@ -182,7 +182,15 @@ def toy_rows(
 def with_other_designs(rows: Rows) -> Rows:
     """The rest of the 2 x 2 design and controls of one attack beside the maps that the paper compares."""
     rng = np.random.default_rng(9)
-    controls = {"noise-lbfgs": "noise", "path-0.5-lbfgs": "path", "reverse-lbfgs": "reverse"}
+    controls = {
+        "noise-lbfgs": "noise",
+        "reverse-lbfgs": "reverse",
+        "path-0.25-lbfgs": "path",
+        "path-0.5-lbfgs": "path",
+        "darkened-lbfgs": "darkened",
+        "round-lbfgs": "round",
+        "floor-lbfgs": "floor",
+    }
     for row in [row for row in rows["relevance"] if row["subject"] != "original"]:
         values = map_columns(rng.standard_t(2, len(row["relevance"])).astype(np.float32))
         rows["relevance"].append(row | values | {"explains": "label", "explained_class": row["label"]})
@@ -190,14 +198,28 @@ def with_other_designs(rows: Rows) -> Rows:
         known = [r for r in rows["relevance"] if r["subject"] == "original" and r["explains"] == "target"]
         if not any(all(r[name] == row[name] for name in asked) for r in known):
             rows["relevance"].append(row | map_columns(-row["relevance"]) | {"subject": "original"})
+    originals = [r for r in rows["relevance"] if (r["subject"], r["explains"]) == ("original", "label")]
+    for model in [row["model"] for row in rows["models"]]:
+        for depth in (1, 2):
+            subject = f"randomised-{depth}"
+            network = {"model": model, "subject": subject, "depth": depth, "of_depth": 2}
+            network |= {"randomisation": f"{model}.{subject}", "layer": f"layer-{3 - depth}"}
+            rows["randomisations"].append(network)
+            for row in [row for row in originals if row["model"] == model]:
+                like = row["relevance"] if depth == 1 else None
+                values = map_columns(random_map(rng, len(row["relevance"]), like))
+                rows["relevance"].append(row | values | {"subject": subject})
+    turning = ("path", "round", "floor")
     pairs = [row for row in rows["adversarials"] if row["attack"] == "lbfgs" and row["status"] == "success"]
     maps = [r for r in rows["relevance"] if r["subject"] == "original" and r["explains"] == "label"]
     for name, algorithm in controls.items():
-        known = {"fraction": {"path": 0.5, "reverse": -1.0}.get(algorithm), "targeted": True, "epsilon": None}
+        fraction = float(name.split("-")[1]) if algorithm == "path" else None
+        fraction = {"reverse": -1.0, "darkened": 0.44}.get(algorithm, fraction)
+        known = {"fraction": fraction, "targeted": True, "epsilon": None}
         rows["attacks"].append({"attack": name, "algorithm": algorithm, "control_of": "lbfgs"} | known)
         for pair in pairs:
             kind = rng.integers(6)
-            status = "failed" if kind == 0 else "success" if kind == 1 and algorithm == "path" else "kept"
+            status = "failed" if kind == 0 else "success" if kind < 4 and algorithm in turning else "kept"
             made = {"attack": name, "status": status, "reason": "no luck" if status == "failed" else None}
             rows["adversarials"].append(pair | made)
             explains = "target" if status == "success" else "label"

@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from lakes import OUTCOMES, Rows, tie_probabilities, toy_rows, write_lake
+from lakes import OUTCOMES, Rows, tie_probabilities, toy_rows, with_other_designs, write_lake
 from oracles import ORACLES, assert_same
 
 from flows.analyse import make_units
@@ -61,7 +61,7 @@ def lakes(draw: st.DrawFn) -> Rows:
     )
     if draw(st.booleans()):
         tie_probabilities(rows)
-    return rows
+    return with_other_designs(rows) if draw(st.booleans()) else rows
 
 
 @given(rows=lakes())

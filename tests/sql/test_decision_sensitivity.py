@@ -44,6 +44,8 @@ def held(lake: LakeDatabase, rows: Mapping[str, Any]) -> pl.DataFrame:
     )
     assert frame.height == count
     lake.hold("comparisons", frame.to_arrow())
+    images = frame.select("dataset", "image_id").unique().sort("image_id").with_row_index("place", offset=1)
+    lake.hold("bootstrap_images", images.with_columns(pl.col("place").cast(pl.Int64)).to_arrow())
     return lake.analyse("decision_sensitivity")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from lakes import Row, Rows, band_size, stable_rank
@@ -26,51 +28,124 @@ def weights_of(image_id: int) -> np.ndarray:
     return (draws[:, None] >= bounds).sum(axis=1).astype(float)
 
 
-def comparisons(rows: Rows) -> list[Row]:
-    """Every ok map that is compared, with its original's, the attack that it is held to, and what it is."""
-    of_image = ("dataset", "model", "method", "image_id")
-    originals = {
-        tuple(row[name] for name in of_image): row
-        for row in rows["relevance"]
-        if row["subject"] == "original" and row["explains"] == "label" and row["status"] == "ok"
-    }
-    attacks = {row["attack"]: row for row in rows["attacks"]}
+def maps_of(rows: Rows) -> dict[tuple[Any, ...], Row]:
+    """The ok maps that are compared, by all their keys: of originals, of examples and of controls."""
     made = {
         tuple(row[name] for name in ("dataset", "model", "attack", "image_id", "target"))
         for row in rows["adversarials"]
         if row["status"] in ("success", "kept")
     }
+    drawn = {(row["model"], row["subject"]) for row in rows["randomisations"]}
+    found = {}
+    for row in rows["relevance"]:
+        example = row["dataset"], row["model"], row["subject"], row["image_id"], row["target"]
+        is_drawn = (row["model"], row["subject"]) in drawn
+        if row["status"] == "ok" and (row["subject"] == "original" or is_drawn or example in made):
+            names = ("dataset", "model", "method", "subject", "explains", "target", "image_id")
+            found[tuple(row[name] for name in names)] = row
+    return found
+
+
+def next_targets(rows: Rows) -> dict[tuple, int]:
+    """Of each success the next target, around in order, that the attack reached with the same image."""
+    found = {}
+    for key, group in grouped(successes_of(attacked_of(rows)), "dataset", "model", "attack", "image_id"):
+        targets = sorted(row["target"] for row in group)
+        for target, after in zip(targets, targets[1:] + targets[:1], strict=True):
+            if after != target:
+                found[(*key.values(), target)] = after
+    return found
+
+
+def held_against(rows: Rows) -> list[tuple[Row, str, Row]]:
+    """Every map that is compared, what it is held against, and that map."""
+    maps, after = maps_of(rows), next_targets(rows)
+    attacks = {row["attack"]: row for row in rows["attacks"]}
+    points = defaultdict(list)
+    for row in rows["attacks"]:
+        if row.get("control_of") is None:
+            points[row["attack"]].append((1.0, row["attack"]))
+        elif row["algorithm"] == "path":
+            points[row["control_of"]].append((row["fraction"], row["attack"]))
+    before = {}
+    for way in points.values():
+        way.sort()
+        before |= {name: earlier for (_, earlier), (_, name) in pairwise(way)}
+    found = []
+    for key, row in maps.items():
+        dataset, model, method, subject, explains, target, image_id = key
+        if (subject, explains) == ("original", "label"):
+            continue
+        of = attacks.get(subject, {})
+        is_example = subject in attacks and of.get("control_of") is None
+        asked: list[tuple[Any, ...]] = [("original", "original", "label", None)]
+        if is_example:
+            asked.append(("question", "original", "target", target))
+        if is_example and explains == "target":
+            following = after.get((dataset, model, subject, image_id, target))
+            asked += [("image", subject, "label", target)]
+            asked += [("other target", subject, "target", following)] if following is not None else []
+        if of.get("algorithm") in ("round", "floor"):
+            asked.append(("example", of["control_of"], "target", target))
+        if subject in before and (explains == "target" or not is_example):
+            asked += [("step", before[subject], kind, target) for kind in ("label", "target")]
+        for name, *other in asked:
+            reference = maps.get((dataset, model, method, *other, image_id))
+            if reference is not None:
+                found.append((row, name, reference))
+    return found
+
+
+DESIGNS = {
+    ("target", "original"): ("adversarial", False),
+    ("label", "original"): ("image", True),
+    ("target", "image"): ("question at the adversarial image", True),
+    ("target", "question"): ("image at the target", True),
+    ("label", "question"): ("crossed", True),
+    ("target", "other target"): ("other target", False),
+}
+
+
+def comparisons(rows: Rows) -> list[Row]:
+    """Both maps of every comparison, the attack that it is held to, what it is, and whose signs it turns."""
+    attacks = {row["attack"]: row for row in rows["attacks"]}
     won = defaultdict(list)
     for row in successes_of(attacked_of(rows)):
         won[row["dataset"], row["model"], row["image_id"], row["target"]].append(row["attack"])
     found = []
-    for row in rows["relevance"]:
-        original = originals.get(tuple(row[name] for name in of_image))
-        if original is None or row["status"] != "ok":
-            continue
-        pair = row | {"original": original, "turned": False}
+    for row, name, other in held_against(rows):
+        pair = row | {"other": other, "fraction": None, "signed": False}
         if row["subject"] == "original":
-            if row["explains"] == "target":
-                for attack in won[row["dataset"], row["model"], row["image_id"], row["target"]]:
-                    turned = row["method"].startswith(("lrp-", "published-lrp-")) and (
-                        (row["start"] < 0) != (original["start"] < 0)
-                    )
-                    question = pair | {"attack": attack, "fraction": None}
-                    found.append(question | {"comparison": "question", "turned": turned})
-                    found.append(question | {"comparison": "question as stored"})
+            named = [
+                (attack, "question", True)
+                for attack in won[row["dataset"], row["model"], row["image_id"], row["target"]]
+            ]
+        elif row["subject"] not in attacks:
             continue
-        if (row["dataset"], row["model"], row["subject"], row["image_id"], row["target"]) not in made:
+        elif attacks[row["subject"]].get("control_of"):
+            of = attacks[row["subject"]]
+            is_rounding = of["algorithm"] in ("round", "floor")
+            if name != ("example" if is_rounding else "original"):
+                continue
+            kind = f"path {of['fraction']}" if of["algorithm"] == "path" else of["algorithm"]
+            pair["fraction"] = of["fraction"] if of["algorithm"] in ("path", "reverse") else None
+            named = [(of["control_of"], kind, False)]
+        elif (row["explains"], name) in DESIGNS:
+            named = [(row["subject"], *DESIGNS[row["explains"], name])]
+        else:
             continue
-        of = attacks[row["subject"]]
-        name = {"target": "adversarial", "label": "image"}[row["explains"]]
-        if of.get("control_of"):
-            name = f"path {of['fraction']}" if of["algorithm"] == "path" else of["algorithm"]
-        attack = of.get("control_of") or row["subject"]
-        found.append(pair | {"attack": attack, "comparison": name, "fraction": of.get("fraction")})
+        for attack, comparison, is_of_design in named:
+            is_signed = is_of_design and row["method"].startswith(("lrp-", "published-lrp-"))
+            found.append(pair | {"attack": attack, "comparison": comparison, "signed": is_signed})
+            if is_of_design:
+                found.append(pair | {"attack": attack, "comparison": f"{comparison} as stored"})
     controlled = {row["control_of"] for row in rows["attacks"]} | {
         row["subject"] for row in rows["relevance"] if row["explains"] == "label"
     }
-    found += other_images(rows, list(originals.values()))
+    originals = [
+        row for row in maps_of(rows).values() if (row["subject"], row["explains"]) == ("original", "label")
+    ]
+    found += other_images(rows, originals)
     return [pair for pair in found if pair["attack"] in controlled]
 
 
@@ -87,20 +162,25 @@ def other_images(rows: Rows, originals: list[Row]) -> list[Row]:
             for row, other in zip(group, group[1:] + group[:1], strict=True):
                 for dataset, model, attack, image_id in sorted(images):
                     if (dataset, model, image_id) == (row["dataset"], row["model"], row["image_id"]):
-                        beside = {"attack": attack, "comparison": kind, "fraction": None, "turned": False}
+                        beside = {"attack": attack, "comparison": kind, "fraction": None, "signed": False}
                         if other is not row:
-                            mine = {"image_id": image_id, "target": None, "original": row}
+                            mine = {"image_id": image_id, "target": None, "other": row}
                             found.append(other | mine | beside)
     return found
 
 
+def places_of(row: Row, signed: bool) -> np.ndarray:
+    """Ranks of a map, or of the map multiplied by the sign of its start logit."""
+    places = stable_rank(row["relevance"])
+    return len(places) - 1 - places if signed and row["start"] < 0 else places
+
+
 def overlap_of(pair: Row, share: float) -> tuple[float, float]:
-    """The share of the original's top components among the other map's, and chance."""
-    places = stable_rank(pair["original"]["relevance"]), stable_rank(pair["relevance"])
+    """The share of the top components of one map among the other's, and chance."""
+    places = [places_of(row, pair["signed"]) for row in (pair["other"], pair)]
     n = len(places[0])
     k = band_size(share, n)
-    is_top = places[1] >= n - k if pair["turned"] else places[1] < k
-    return float((is_top & (places[0] < k)).sum() / k), k / n
+    return float(((places[0] < k) & (places[1] < k)).sum() / k), k / n
 
 
 @oracle
@@ -132,7 +212,7 @@ def figures(pairs: list[Row], noise: dict[tuple[int, int], float], share: float,
     for pair in pairs:
         overlap, chance = overlap_of(pair, share)
         held = noise.get((pair["image_id"], pair["target"]))
-        tied = max(pair[ties], pair["original"][ties]) > 0.1 * k
+        tied = max(pair[ties], pair["other"][ties]) > 0.1 * k
         paired = (0, 0, 0) if held is None else (1, held, held - overlap)
         sums[images.index(pair["image_id"])] += (1, overlap, *paired, tied)
     whole = estimates(sums[None].sum(axis=1), sums, np.ones((1, len(images))), chance)

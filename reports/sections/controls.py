@@ -1,0 +1,178 @@
+"""What the maps are held against beside noise: the 2 x 2 design, the way, other measures, other weights."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reports.names import count, decimal, method_name, method_order, percent, plural, signed
+from reports.parts import Figure, Panel, Source, by_convention
+from reports.sentences import full_name
+from reports.table import Cell, Row, Table, number
+
+BAND = "10 %"
+
+DESIGN = {
+    "adversarial": "R(x, y) and R(x', t)",
+    "image": "R(x, y) and R(x', y)",
+    "question": "R(x, y) and R(x, t)",
+    "question at the adversarial image": "R(x', y) and R(x', t)",
+    "image at the target": "R(x, t) and R(x', t)",
+    "crossed": "R(x, t) and R(x', y)",
+}
+"""The six overlaps of four maps, as comparisons of decision_sensitivity."""
+
+MEASURES = {
+    "overlap at 10 %": ("overlap 10 %", 3),
+    "rank-biased overlap at 10 %": ("rank-biased overlap", 3),
+    "spearman": ("Spearman", 3),
+    "spearman of magnitudes": ("Spearman of |R|", 3),
+    "sign agreement": ("same sign", 3),
+    "ssim": ("SSIM", 3),
+    "wasserstein": ("Wasserstein", 4),
+}
+"""Measures of map_similarity that the page shows: heading and digits."""
+
+
+def with_ends(row: dict, column: str, form) -> Cell:
+    """A figure with its interval as remark."""
+    if row.get(column) is None:
+        return Cell("-")
+    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
+    return number(row[column], form, "" if low is None else f"{form(low)} to {form(high)}")
+
+
+def design(rows: pl.DataFrame, end: str) -> list[Figure]:
+    """The six overlaps of the four maps; rows: of decision_sensitivity, of one attack and band."""
+    shown = rows.filter(pl.col("comparison").is_in(list(DESIGN)))
+    if shown["comparison"].n_unique() < len(DESIGN):
+        return []
+    said = (
+        "R(x, y) is the map of image x explained for class y; x' is the adversarial example, t its "
+        "target. Share "
+        "of the top 10 % that two maps have in common, with 95 % intervals over images. Columns 2 and 5 "
+        "change "
+        "the image alone, 3 and 4 the question alone, 1 both, and 6 both the other way round. Maps of "
+        "LRP are "
+        "multiplied by the sign of the logit that they start from, which is negative for most classes "
+        "but the "
+        "image's own; the rows 'as stored' leave them as they are."
+    )
+
+    def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
+        found = {(row["method"], row["comparison"]): row for row in part.iter_rows(named=True)}
+        table = Table(("method", *DESIGN.values()))
+        for method in methods:
+            signed_cells = [with_ends(found.get((method, name), {}), "overlap", percent) for name in DESIGN]
+            stored = [
+                found.get((method, f"{name} as stored"), found.get((method, name), {})) for name in DESIGN
+            ]
+            cells = [with_ends(row, "overlap", percent) for row in stored]
+            table.rows.append(Row(((method_name(method), 1),), tuple(signed_cells)))
+            if [cell.value for cell in cells] != [cell.value for cell in signed_cells]:
+                table.rows.append(Row(((f"{method_name(method)}, as stored", 1),), tuple(cells)))
+        return Panel(table=table)
+
+    return [
+        Figure(f"design{end}", "Image or question?", "decision_sensitivity", said, by_convention(rows, panel))
+    ]
+
+
+def jump(source: Source) -> list[Figure]:
+    """Whether maps change more where the class does than elsewhere on the way."""
+    rows = source.of_attack("path_jump").filter(pl.col("band") == BAND)
+    if rows.is_empty():
+        return []
+    verdicts = {
+        name: [full_name(method) for method in method_order(rows.filter(verdict=name)["method"])]
+        for name in ("jumps", "even", "dips", "ties")
+    }
+    jumps = verdicts["jumps"]
+    said = (
+        "Between two neighbouring points of the way: one minus the overlap of their maps (top 10 %), per "
+        "unit of "
+        "the way, each map explained for the class that the network takes its image for. Where the class "
+        "changes, against the pair's other intervals. A map that explains the decision jumps there: so "
+        f"{'does' if len(jumps) == 1 else 'do'} {', '.join(jumps) if jumps else 'none'}."
+    )
+    if verdicts["even"] or verdicts["dips"]:
+        said += f" It does not for {', '.join([*verdicts['even'], *verdicts['dips']])}."
+    if verdicts["ties"]:
+        said += f" Ties allow no verdict on {', '.join(verdicts['ties'])}."
+
+    def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
+        table = Table(("method", "at the turn", "elsewhere", "jump", "pairs", "verdict"))
+        found = {row["method"]: row for row in part.iter_rows(named=True)}
+        for method in methods:
+            row = found[method]
+            cells = [with_ends(row, name, lambda v: decimal(v, 2)) for name in ("turn", "rest")]
+            cells.append(with_ends(row, "jump", lambda v: signed(v, 2)))
+            cells += [number(row["pairs"], count), Cell(row["verdict"], css="text")]
+            table.rows.append(Row(((method_name(method), 1),), tuple(cells)))
+        return Panel(table=table)
+
+    title = "Does the map jump where the decision turns?"
+    return [Figure(f"jump{source.end}", title, "path_jump", said, by_convention(rows, panel))]
+
+
+def measures(source: Source) -> list[Figure]:
+    """Other measures than overlap: the adversarial example's map and the noise control's beside each "
+    "other."""
+    rows = source.of_attack("map_similarity").filter(
+        (pl.col("comparison") == "adversarial") & pl.col("measure").is_in(list(MEASURES))
+    )
+    if rows["noise_pairs"].sum() == 0:
+        return []
+    said = (
+        "The original's map and that of the adversarial example, by other measures than overlap; below each "
+        "figure that of the noise control, then chance, where it is known: of maps whose components stand in "
+        "another order. Rank-biased overlap gives the top 10 % 86 % of the weight. SSIM is high for maps "
+        "with "
+        "few large values, whatever these are, and Wasserstein's distance sees values without their places."
+    )
+
+    def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
+        table = Table(("method", *(heading for heading, _ in MEASURES.values())))
+        found = {(row["method"], row["measure"]): row for row in part.iter_rows(named=True)}
+        for method in methods:
+            cells = []
+            for name, (_, digits) in MEASURES.items():
+                row = found.get((method, name), {})
+                beside = []
+                if row.get("difference") is not None:
+                    beside.append(f"noise {decimal(row['mean'] + row['difference'], digits)}")
+                if row.get("chance") is not None:
+                    beside.append(f"chance {decimal(row['chance'], digits)}")
+                cells.append(number(row.get("mean"), lambda v, d=digits: decimal(v, d), ", ".join(beside)))
+            table.rows.append(Row(((method_name(method), 1),), tuple(cells)))
+        return Panel(table=table)
+
+    title = "By other measures"
+    return [Figure(f"measures{source.end}", title, "map_similarity", said, by_convention(rows, panel))]
+
+
+def sanity(source: Source) -> list[Figure]:
+    """What maps keep when the network forgets; once a study, with its first attack."""
+    rows = source.results["sanity_checks"]
+    if rows.is_empty() or source.attack != source.results["attack_overview"]["attack"][0]:
+        return []
+    from reports.charts.decision import forgetting
+
+    judged = rows.drop_nulls("verdict")
+    parts = []
+    for verdict, text in (
+        ("depends on the weights", "have nearly nothing in common any more"),
+        ("depends in part", "keep part of it"),
+        ("keeps its map", "keep more than half of it"),
+        ("ties", "allow no verdict, for ties"),
+    ):
+        if names := [full_name(m) for m in method_order(judged.filter(verdict=verdict)["method"])]:
+            parts.append(f"{plural(len(names), 'method')} {text} ({', '.join(names)})")
+    said = (
+        "The network's weights are drawn anew, layer after layer from the output down (Adebayo et al. 2018), "
+        "and each original's map is compared with that by the trained network. A map that explains what was "
+        "learnt has nothing in common with it at the right end; one that stays redraws the picture. Of "
+        "the top "
+        f"10 %, above chance, at the right end: {'; '.join(parts)}."
+    )
+    panels = by_convention(rows, lambda part, _: Panel(chart=forgetting(part)))
+    return [Figure(f"sanity{source.end}", "When the network forgets", "sanity_checks", said, panels)]

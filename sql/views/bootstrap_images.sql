@@ -1,0 +1,15 @@
+-- The images that the bootstrap draws from, and the place of each in lists of weights and of sums.
+--
+-- Grain: one row per dataset and image whose original has a map, whatever its status. Images of all datasets
+-- stand in one list: an image counts 0 in sums that are not of its dataset.
+select
+    dataset,
+    image_id,
+    row_number() over (order by dataset, image_id) as place
+from (
+    select distinct
+        dataset,
+        image_id
+    from relevance
+    where subject = 'original'
+) as images
