@@ -108,9 +108,11 @@ def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     axis = alt.X("score:Q", title="decision sensitivity").axis(tickCount=6)
     lines = base.mark_rule(strokeWidth=2).encode(x="score_low:Q", x2="score_high:Q")
     marks = alt.Chart(pl.DataFrame({"mark": [0.0, 1.0]})).mark_rule(strokeDash=[4, 3], color=REFERENCE_COLOUR)
-    stability = alt.Chart(drawn.filter(pl.col("comparison") == SCORES["adversarial"]), height=alt.Step(22))
-    ticks = stability.mark_tick(color=REFERENCE_COLOUR, thickness=3, height=16).encode(
-        x="stability:Q", y=alt.Y("method:N", sort=list(names.values())), tooltip=base.encoding.tooltip
+    is_main = alt.FieldEqualPredicate(field="comparison", equal=SCORES["adversarial"])
+    ticks = (
+        base.transform_filter(is_main)
+        .mark_tick(thickness=3, height=14)
+        .encode(x="stability:Q", color=alt.value(REFERENCE_COLOUR))
     )
     dots = base.mark_circle(size=45, opacity=1).encode(x=axis)
     return alt.layer(marks.encode(x="mark:Q"), ticks, lines, dots)
@@ -141,7 +143,7 @@ def forgetting(rows: pl.DataFrame) -> alt.FacetChart:
         x=alt.X("depth:Q", title=None).axis(tickMinStep=1, tickCount=4, format="d", grid=False),
         color=alt.Color("measure:N", sort=measures, title=None)
         .scale(domain=measures, range=[ADVERSARIAL_COLOUR, ORIGINAL_COLOUR, "#009e73", "#cc79a7"])
-        .legend(orient="top", labelLimit=200),
+        .legend(orient="top", labelLimit=200, symbolOpacity=1),
     )
     line = base.mark_line(strokeWidth=1.6).encode(y=alt.Y("mean:Q", title=None).axis(tickCount=3))
     span = base.mark_area(opacity=0.18).encode(y=alt.Y("mean_low:Q", title=None), y2="mean_high:Q")

@@ -51,11 +51,11 @@ def design(rows: pl.DataFrame, end: str) -> list[Figure]:
         "target. Share "
         "of the top 10 % that two maps have in common, with 95 % intervals over images. Columns 2 and 5 "
         "change "
-        "the image alone, 3 and 4 the question alone, 1 both, and 6 both the other way round. Maps of "
-        "LRP are "
-        "multiplied by the sign of the logit that they start from, which is negative for most classes "
-        "but the "
-        "image's own; the rows 'as stored' leave them as they are."
+        "the image alone, 3 and 4 the question alone, 1 both, and 6 both the other way round. Maps of LRP "
+        "start from a logit, which is negative for most classes but the image's own. Where the rule at the "
+        "output does not divide by it, a negative one turns the whole map: such maps are turned back, "
+        "and the "
+        "rows 'as stored' leave them as they are."
     )
 
     def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
@@ -160,19 +160,19 @@ def sanity(source: Source) -> list[Figure]:
     judged = rows.drop_nulls("verdict")
     parts = []
     for verdict, text in (
-        ("depends on the weights", "have nearly nothing in common any more"),
-        ("depends in part", "keep part of it"),
-        ("keeps its map", "keep more than half of it"),
-        ("ties", "allow no verdict, for ties"),
+        ("depends on the weights", "next to nothing is left"),
+        ("depends in part", "part of it is left"),
+        ("keeps its map", "more than half of it is left"),
+        ("ties", "ties allow no verdict"),
     ):
         if names := [full_name(m) for m in method_order(judged.filter(verdict=verdict)["method"])]:
-            parts.append(f"{plural(len(names), 'method')} {text} ({', '.join(names)})")
+            parts.append(f"{text} for {plural(len(names), 'method')} ({', '.join(names)})")
     said = (
-        "The network's weights are drawn anew, layer after layer from the output down (Adebayo et al. 2018), "
-        "and each original's map is compared with that by the trained network. A map that explains what was "
-        "learnt has nothing in common with it at the right end; one that stays redraws the picture. Of "
-        "the top "
-        f"10 %, above chance, at the right end: {'; '.join(parts)}."
+        "The network's weights are drawn anew, from left to right layer after layer from the output down "
+        "(Adebayo et al. 2018), and each original's map is compared with that by the trained network. A map "
+        "that explains what was learnt has nothing in common with it at the right end; one that stays "
+        "redraws "
+        f"the picture. Of the top 10 %, above chance, at the right end {'; '.join(parts)}."
     )
     panels = by_convention(rows, lambda part, _: Panel(chart=forgetting(part)))
     return [Figure(f"sanity{source.end}", "When the network forgets", "sanity_checks", said, panels)]

@@ -113,8 +113,8 @@ def _numbers(rows: pl.DataFrame, end: str) -> Figure:
     said = (
         "Overlap of the top 10 % of the original's map with that of its noise control (stability), of the "
         "adversarial example explained for its target, of the same image explained for the label, and of the "
-        "original explained for the target (with its sign turned where just one of two logits is negative; "
-        "and as stored). p is adjusted for the number of methods (Holm); the last column says how many "
+        "original explained for the target (turned back where a negative logit turns the map; and as "
+        "stored). p is adjusted for the number of methods (Holm); the last column says how many "
         "images a difference of 1 percentage point would need."
     )
 

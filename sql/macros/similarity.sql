@@ -66,5 +66,9 @@ create or replace macro persistence(k) as 1 - 1 / k::double;
 create or replace macro rank_biased_chance(p, n) as
 (1 - (n + 1) * p ** n + n * p ** (n + 1)) / ((1 - p) * n) + p ** n;
 
--- Whether maps of a method are proportional to the logit that they start from: those of LRP.
-create or replace macro starts_from_logit(method) as regexp_matches(method, '^(published-)?lrp-');
+-- Whether maps of a method turn their sign with the logit that they start from: LRP whose rule at the output
+-- shares it out by shares that add up to one whatever its sign. LRP-0 and LRP-epsilon divide by the logit, so
+-- that its sign cancels: LRP-0 is input x gradient.
+create or replace macro turns_with_logit(method) as
+regexp_matches(method, '^(published-)?lrp-')
+and not regexp_matches(method, '^(published-)?lrp-(0$|epsilon-)');

@@ -20,11 +20,11 @@
 --   other target: that of the same image's example for the next target, around in order
 --   round, floor: that of the example, delivered in floats, put on 8-bit levels; explained for its class
 -- and crossed: R(x', y) with R(x, t).
--- LRP starts from a logit, which is negative for most classes but the image's own. Where such maps take part,
--- a comparison is of maps multiplied by the sign of their logit, and there is a second one, `... as stored`,
--- of maps as they are. `overlap` is the share of the top components of one map among the other's, `is_target`
--- whether the map that is compared explains the target, `is_tied` whether at the band's edge more than a
--- tenth of it ties.
+-- LRP starts from a logit, which is negative for most classes but the image's own. Where such maps take part
+-- and turn with it (turns_with_logit), a comparison is of maps multiplied by the sign of their logit, and
+-- there is a second one, `... as stored`, of maps as they are. `overlap` is the share of the top components
+-- of one map among the other's, `is_target` whether the map that is compared explains the target, `is_tied`
+-- whether at the band's edge more than a tenth of it ties.
 with
 
 -- of maps of examples
@@ -102,8 +102,8 @@ of_others as (
 together as (
     select
         *,
-        if(is_of_design and starts_from_logit(method), signed_1, shared_1) as counted_1,
-        if(is_of_design and starts_from_logit(method), signed_10, shared_10) as counted_10
+        if(is_of_design and turns_with_logit(method), signed_1, shared_1) as counted_1,
+        if(is_of_design and turns_with_logit(method), signed_10, shared_10) as counted_10
     from of_pairs
     union all by name
     select

@@ -17,7 +17,7 @@ LAKES: dict[str, Callable[[], Rows]] = {
     "two classes, one image": lambda: toy_rows(image_ids=(7,), classes=2, seed=3),
     "16x16x3": lambda: toy_rows(shape=(16, 16, 3), image_ids=tuple(range(12)), seed=1),
     "32x32x3": lambda: toy_rows(shape=(32, 32, 3), image_ids=tuple(range(9)), seed=2),
-    "other designs": lambda: with_other_designs(toy_rows(seed=4)),
+    "other designs": lambda: with_other_designs(toy_rows(methods=("lrp-0", "lrp-alpha1-beta0"), seed=4)),
     "an untargeted attack": lambda: toy_rows(image_ids=tuple(range(30)), untargeted=ATTACKS[-1:], seed=6),
     "twelve labels": lambda: toy_rows(image_ids=tuple(range(60)), classes=12, methods=("lrp-0",), seed=5),
     "tied, flagged and failed": lambda: with_nothing_left(toy_rows(image_ids=tuple(range(30)), seed=11)),

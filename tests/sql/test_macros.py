@@ -174,3 +174,34 @@ def test_cells_keep_the_order_of_values_and_lie_within_a_bin(drawn: list[np.floa
     assert not np.any(np.diff(bins)[same_cell])
     assert np.array_equal(cells == 0, exact == 0) and np.array_equal(cells < 0, exact < 0)
     assert np.array_equal(near, np.abs(exact) < 0.001)
+
+
+def test_chance_is_that_of_the_hypergeometric_and_the_uniform_distribution() -> None:
+    from scipy.stats import hypergeom
+
+    for n, k in ((3072, 307), (3072, 31), (48, 5), (7, 7)):
+        marked = hypergeom(n, k, k)
+        assert value_of(f"overlap_chance({k}, {n})") == pytest.approx(marked.mean() / k)
+        assert value_of(f"overlap_chance_variance({k}, {n})") == pytest.approx(marked.var() / k**2, abs=1e-15)
+
+
+def test_chance_is_what_permuted_maps_give() -> None:
+    """4,000 maps in another order: means within four standard errors, variances within a tenth."""
+    n, k, maps = 60, 6, 4000
+    rng = np.random.default_rng(7)
+    drawn = rng.permuted(np.tile(np.arange(n), (maps, 1)), axis=1)  # ranks; the other map's are 0 .. n - 1
+    shared = (drawn[:, :k] < k).mean(axis=1)
+    shift = (drawn[:, :k] - np.arange(k)).mean(axis=1)
+    rho = 1 - 6 * ((drawn - np.arange(n)) ** 2).sum(axis=1) / (n * (n**2 - 1))
+    known = {
+        "overlap": (shared, f"overlap_chance({k}, {n})", f"overlap_chance_variance({k}, {n})"),
+        "shift": (shift, f"shift_chance({k}, {n})", f"shift_chance_variance({k}, {n})"),
+        "spearman": (rho, "0.0", f"spearman_chance_variance({n})"),
+    }
+    for values, mean, variance in known.values():
+        assert abs(values.mean() - float(value_of(mean))) < 4 * np.sqrt(float(value_of(variance)) / maps)
+        assert float(value_of(variance)) == pytest.approx(values.var(), rel=0.1)
+    weights = np.array(value_of(f"rank_biased_weights(persistence({k}), {n})"))
+    biased = weights[np.maximum(drawn, np.arange(n))].sum(axis=1)
+    assert value_of(f"rank_biased_chance(persistence({k}), {n})") == pytest.approx(biased.mean(), rel=0.03)
+    assert weights.sum() == pytest.approx(1)

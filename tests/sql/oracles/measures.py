@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from lakes import Row, Rows, band_size, stable_rank
-from scipy.stats import rankdata, wasserstein_distance
+from scipy.stats import ks_2samp, rankdata, wasserstein_distance
 
+from compute.cells import cell_of
 from oracles.base import Near, grouped, oracle
 from oracles.sensitivity import BANDS, ends, held_against, weights_of
 
@@ -253,7 +254,7 @@ def sanity_checks(rows: Rows) -> list[Row]:
             scaled = {}
             for name in ("mean", "mean_low", "mean_high"):
                 undefined = chance is None or chance == 1
-                scaled[name] = None if undefined else (mean[name].value - float(chance)) / (1 - float(chance))
+                scaled[name] = None if undefined else (mean[name].value - (chance or 0)) / (1 - (chance or 0))
             verdict = None
             if measure == "overlap at 10 %" and key["depth"] == key["of_depth"]:
                 if mean["tied_pairs"] > 0.1 * mean["pairs"]:
@@ -263,4 +264,30 @@ def sanity_checks(rows: Rows) -> list[Row]:
                     verdict = "keeps its map" if scaled["mean_low"] > 0.5 else verdict
                     verdict = "depends on the weights" if scaled["mean_high"] < 0.1 else verdict
             expected.append(row | {"kept": near(scaled["mean"]), "verdict": verdict})
+    return expected
+
+
+@oracle
+def distribution_distance(rows: Rows) -> list[Row]:
+    pooled = defaultdict(list)
+    for row in rows["relevance"]:
+        if row["status"] == "ok":
+            keys = ("dataset", "model", "method", "subject", "explains")
+            pooled[tuple(row[name] for name in keys)].append(row["relevance"])
+    expected = []
+    for key in sorted(pooled):
+        originals = pooled.get((*key[:3], "original", "label"))
+        if key[3:] == ("original", "label") or originals is None:
+            continue
+        values, others = np.concatenate(pooled[key]), np.concatenate(originals)
+        cells = [cell_of(v).astype(int) for v in (values, others)]
+        every = np.unique(np.concatenate(cells))
+        one, two = (np.searchsorted(np.sort(c), every, side="right") / len(c) for c in cells)
+        before = [np.searchsorted(np.sort(c), every, side="left") / len(c) for c in cells]
+        ks = float(np.abs(one - two).max())
+        at_most = float(np.maximum(one - before[1], two - before[0]).max())
+        assert ks - 1e-12 <= ks_2samp(values, others).statistic <= at_most + 1e-12
+        names = dict(zip(("dataset", "model", "method", "subject", "explains"), key, strict=True))
+        sizes = {"values": len(values), "original_values": len(others)}
+        expected.append(names | sizes | {"ks": near(ks), "ks_at_most": near(at_most)})
     return expected

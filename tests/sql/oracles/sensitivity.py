@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import defaultdict
 from itertools import pairwise
 from typing import Any
@@ -96,6 +97,9 @@ def held_against(rows: Rows) -> list[tuple[Row, str, Row]]:
     return found
 
 
+TURNS = re.compile(r"(published-)?lrp-(?!0$|epsilon-)")
+"""Methods whose maps turn their sign with the logit that they start from."""
+
 DESIGNS = {
     ("target", "original"): ("adversarial", False),
     ("label", "original"): ("image", True),
@@ -135,7 +139,7 @@ def comparisons(rows: Rows) -> list[Row]:
         else:
             continue
         for attack, comparison, is_of_design in named:
-            is_signed = is_of_design and row["method"].startswith(("lrp-", "published-lrp-"))
+            is_signed = is_of_design and bool(TURNS.match(row["method"]))
             found.append(pair | {"attack": attack, "comparison": comparison, "signed": is_signed})
             if is_of_design:
                 found.append(pair | {"attack": attack, "comparison": f"{comparison} as stored"})
