@@ -43,7 +43,10 @@ FAILURES = ("no adversarial example within 1000 iterations", "the search of c en
 
 @dataclass(frozen=True)
 class Specification:
-    """What a synthetic lake holds. images: correctly classified ones; shape: height, width, channels."""
+    """What a synthetic lake holds. images: correctly classified ones; shape: height, width, channels.
+
+    controlled: whether the study asks for a noise control, of which there are no images and no maps.
+    """
 
     images: int = 8902
     methods: tuple[str, ...] = PAPER_RULES
@@ -51,6 +54,7 @@ class Specification:
     classes: int = 10
     shape: tuple[int, int, int] = (32, 32, 3)
     seed: int = 0
+    controlled: bool = False
 
     @property
     def total(self) -> int:
@@ -117,6 +121,7 @@ def _write_study(folder: Path, spec: Specification) -> str:
     file = folder / "study.toml"
     file.write_text(
         f'name = "synthetic"\ntitle = "A synthetic lake"\nmethods = {json.dumps(spec.methods)}\n\n'
+        f"[controls]\nnoise = {str(spec.controlled).lower()}\n\n"
         f'[dataset]\nsource = "cifar10"\nsplit = "test"\nid = "synthetic-test"\npath = "dataset"\n{attacks}'
     )
     study = load_study(str(file))  # refuses names of methods and attacks before any work
@@ -159,7 +164,7 @@ def _write_entities(study: Study, lake: Lake, spec: Specification) -> None:
     network = {"input_shape": list(spec.shape), "classes": spec.classes, "layers": "none: synthetic"}
     sha256 = Plan(study, lake).model_made_from["sha256"]
     lake.write_entity(MODELS, {"model": study.model.id, "sha256": sha256, "parameters": 0, **network})
-    for attack in study.attacks:
+    for attack in study.subjects:
         lake.write_entity(ATTACKS, {"attack": attack.id, **attack.parameters.as_row()})
     for method in study.parsed_methods():
         lake.write_entity(METHODS, method.as_row())

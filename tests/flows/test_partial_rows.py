@@ -28,7 +28,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Two shards; zero and non-finite maps, failed attacks and ties are among them."""
     made = generate(
         tmp_path_factory.mktemp("generated") / "lake",
-        Specification(1060, METHODS, ("lbfgs",), classes=3, shape=(6, 6, 3), seed=8),
+        Specification(1060, METHODS, ("lbfgs",), classes=3, shape=(6, 6, 3), seed=8, controlled=True),
     )
     return Lake(made.lake)
 

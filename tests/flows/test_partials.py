@@ -23,7 +23,13 @@ from sql.catalog import Scope, analyses, open_lake
 from tests.lake_generator import Specification, generate
 
 SPECIFICATION = Specification(
-    1150, ("lrp-0", "lrp-alpha1-beta0"), ("lbfgs", "other"), classes=3, shape=(4, 4, 3), seed=5
+    1150,
+    ("lrp-0", "lrp-alpha1-beta0"),
+    ("lbfgs", "other"),
+    classes=3,
+    shape=(4, 4, 3),
+    seed=5,
+    controlled=True,
 )
 
 

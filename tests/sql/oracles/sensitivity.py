@@ -58,6 +58,16 @@ def next_targets(rows: Rows) -> dict[tuple, int]:
     return found
 
 
+def held_series(rows: Rows) -> set[tuple[Any, ...]]:
+    """Series of maps that are held against others: of controls and of what has some, or of both questions."""
+    controls = {row["attack"]: row["control_of"] for row in rows["attacks"] if row.get("control_of")}
+    return {
+        (row["dataset"], row["model"], row["method"], row["subject"])
+        for row in rows["relevance"]
+        if row["explains"] == "label" or row["subject"] in {*controls, *controls.values()}
+    }
+
+
 def held_against(rows: Rows) -> list[tuple[Row, str, Row]]:
     """Every map that is compared, what it is held against, and that map."""
     maps, after = maps_of(rows), next_targets(rows)
@@ -72,10 +82,10 @@ def held_against(rows: Rows) -> list[tuple[Row, str, Row]]:
     for way in points.values():
         way.sort()
         before |= {name: earlier for (_, earlier), (_, name) in pairwise(way)}
-    found = []
+    found, held = [], held_series(rows)
     for key, row in maps.items():
         dataset, model, method, subject, explains, target, image_id = key
-        if (subject, explains) == ("original", "label"):
+        if (subject, explains) == ("original", "label") or key[:4] not in held:
             continue
         of = attacks.get(subject, {})
         is_example = subject in attacks and of.get("control_of") is None
@@ -149,17 +159,20 @@ def comparisons(rows: Rows) -> list[Row]:
     originals = [
         row for row in maps_of(rows).values() if (row["subject"], row["explains"]) == ("original", "label")
     ]
-    found += other_images(rows, originals)
+    found += other_images(rows, originals, controlled)
     return [pair for pair in found if pair["attack"] in controlled]
 
 
-def other_images(rows: Rows, originals: list[Row]) -> list[Row]:
+def other_images(rows: Rows, originals: list[Row], controlled: set[str]) -> list[Row]:
     """Each original of a success beside the next one, in order of the digests of their ids."""
     found = []
     images = {
         (row["dataset"], row["model"], row["attack"], row["image_id"])
         for row in successes_of(attacked_of(rows))
+        if row["attack"] in controlled
     }
+    drawn_from = {(dataset, model, image_id) for dataset, model, _, image_id in images}
+    originals = [row for row in originals if (row["dataset"], row["model"], row["image_id"]) in drawn_from]
     for kind, names in (("other image of the class", ("label",)), ("other image", ())):
         for _, group in grouped(originals, "dataset", "model", "method", *names):
             group = sorted(group, key=lambda row: hashlib.md5(str(row["image_id"]).encode()).hexdigest())
