@@ -128,7 +128,6 @@ def scope_of_units(units: Sequence[Unit]) -> Scope:
     return Scope(
         dataset=datasets[0] if len(datasets) == 1 else None,
         model=models[0] if len(models) == 1 else None,
-        attacks=subjects,
         methods=methods,
         subjects=(ORIGINAL, *subjects) if compares else subjects,
         explains=None if compares else explains,
@@ -185,9 +184,9 @@ class Partials:
         """Let `database` read partial results whose files are all current instead of computing them."""
         units = [*self.of_shards(), *self.of_series()]
         outdated = {unit.partial for unit in units if not unit.is_current}
-        for partial, files in _files(units).items():
-            if partial not in outdated:
-                database.keep(partial, files)
+        files = _files(units)
+        for partial in package.partials().keys() - outdated:
+            database.keep(partial, files.get(partial, ()))
 
     def _unit(
         self,
@@ -206,18 +205,33 @@ class Partials:
     def _wants(self, partial: Partial, series: Series) -> bool:
         *_, subject, explains = series
         if partial.compares_all:
-            return (subject, explains) != (ORIGINAL, "label")
+            return (subject, explains) != (ORIGINAL, "label") and self._is_held(series)
         of_paper = subject != ORIGINAL and not self._control(subject) and explains == "target"
         return of_paper or not partial.compares
 
+    def _is_held(self, series: Series) -> bool:
+        """Whether its maps are held against more than an original's, as sql/views/held_series.sql has it."""
+        *of, subject, _ = series
+        if subject not in self._attacks or self._control(subject):
+            return True
+        return subject in {row["control_of"] for row in self._controls.values()} or any(
+            known[:4] == (*of, subject) and known[4] == "label" for known in self._maps
+        )
+
     @cached_property
-    def _controls(self) -> dict[str, dict[str, str]]:
-        """Rows of the controls in the table `attacks`, by id."""
+    def _attacks(self) -> dict[str, dict[str, str]]:
+        """Rows in scope of the table `attacks`, by id."""
         rows = [
             self._lake.read(f"attacks/{name}", ["attack", "algorithm", "control_of"]).to_pylist()[0]
             for name in self._lake.names("attacks")
         ]
-        return {row["attack"]: row for row in rows if row["control_of"] is not None}
+        allowed = self._scope.attacks
+        return {row["attack"]: row for row in rows if allowed is None or row["attack"] in allowed}
+
+    @cached_property
+    def _controls(self) -> dict[str, dict[str, str]]:
+        """Rows of the controls in scope, by id."""
+        return {name: row for name, row in self._attacks.items() if row["control_of"] is not None}
 
     def _control(self, subject: str) -> str:
         """What kind of control a subject is; nothing where it is none."""

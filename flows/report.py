@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from compute.attacks.imported import Imported
 from flows.errors import UserError
@@ -88,6 +89,14 @@ def _entity(lake: Lake, table: str, name: str, column: str) -> str:
     return str(lake.read(f"{table}/{name}.parquet", [column])[column][0].as_py())
 
 
+def _parameters(row: Mapping[str, Any]) -> str:
+    """Parameters in words, numbers to six digits; what is not set is left out."""
+    known = {name: value for name, value in row.items() if value is not None}
+    return ", ".join(
+        f"{name} {f'{value:g}' if isinstance(value, float) else value}" for name, value in known.items()
+    )
+
+
 def _settings(study: Study, lake: Lake) -> dict[str, str]:
     """What decides the figures, in the order of the study file, with the fingerprints that the lake holds."""
     limit = _limit(study, lake)
@@ -99,8 +108,9 @@ def _settings(study: Study, lake: Lake) -> dict[str, str]:
         "SHA-256 of the classifier": _entity(lake, "models", study.model.id, "sha256"),
     }
     for attack in study.attacks:
-        parameters = ", ".join(f"{name} {value}" for name, value in attack.parameters.as_row().items())
-        settings[f"attack {attack.id}"] = parameters
+        settings[f"attack {attack.id}"] = _parameters(attack.parameters.as_row())
+    if study.controls.any or study.controls.two_by_two:
+        settings["controls"] = _parameters(study.controls.model_dump())
     settings["methods"] = ", ".join(study.methods)
     images = f"the first {limit} correctly classified" if limit else "all correctly classified"
     if any(isinstance(attack.parameters, Imported) for attack in study.attacks):

@@ -77,6 +77,12 @@ def method_name(method: str) -> str:
     return base
 
 
+def full_name(method: str) -> str:
+    """Name of a method with its convention, for a sentence that speaks of several conventions."""
+    kind = convention(method)
+    return method_name(method) if kind == "other" else f"{kind} {method_name(method)}"
+
+
 def _rule_name(rule: re.Match[str]) -> str:
     if rule["epsilon"]:
         return f"{_EPSILON}{' RMS' if rule['rms'] else ''} {rule['epsilon']}"
@@ -125,6 +131,11 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "-" if share is None or math.isnan(share) else decimal(100 * share, digits) + f"{NO_BREAK}%"
 
 
+def rate(share: float | None) -> str:
+    """A share in a sentence: with two decimals, but none and all as they are."""
+    return percent(share, 0 if share in (0, 1) else 2)
+
+
 def decimal(value: float | None, digits: int = 4) -> str:
     """A number with a fixed count of decimals; a value that rounds to zero has no sign."""
     if _missing(value):
@@ -141,9 +152,17 @@ def signed(value: float | None, digits: int = 4) -> str:
     return f"+{text}" if value and text[0].isdigit() and any(d in text for d in "123456789") else text
 
 
-def significant(value: float | None, digits: int = 3) -> str:
-    """A number with a fixed count of significant digits."""
-    return "-" if _missing(value) else f"{value:.{digits}g}".replace("-", MINUS)
+def significant(value: float | None, digits: int = 2) -> str:
+    """A number with a fixed count of significant digits, as 0.00012, 1,300 or 1.5e23."""
+    if _missing(value):
+        return "-"
+    number = float(f"{value:.{digits - 1}e}")
+    if number == 0 or 1e-4 <= abs(number) < 1e4:
+        text = f"{number:,.{digits}g}" if abs(number) < 10**digits else f"{number:,.0f}"
+    else:
+        mantissa, power = f"{number:.{digits - 1}e}".split("e")
+        text = f"{mantissa}e{int(power)}"
+    return text.replace("-", MINUS)
 
 
 def count(value: float | None) -> str:

@@ -70,12 +70,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with an anchor."""
+    """A part of the page with an anchor; `caveat` stands out behind the paragraphs."""
 
     id: str
     title: str
     paragraphs: Sequence[str] = ()
     groups: Sequence[Group] = field(default_factory=tuple)
+    caveat: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from reports.names import BAND_PAIRS, base_method, convention
+from reports.names import BAND_PAIRS, ORIGINAL, base_method, convention
 
 KEYS = ("statistic", "method", "subject", "original_band", "adversarial_band", "level")
 
@@ -71,6 +71,10 @@ class PublishedFigures:
         statistic, subject, level = ATTACK_FIGURES.get(column, (column, "adversarial", None))
         return self._figures.get((statistic, None, subject, None, None, level))
 
+    def classifier(self, statistic: str) -> float | None:
+        """Of the classifier on the test images: `correctly_classified`, `images` or `accuracy`."""
+        return self._figures.get((statistic, None, ORIGINAL, None, None, None))
+
     def probabilities(self) -> pl.DataFrame:
         """All printed quantiles of the target's probability: level, value."""
         found = [
@@ -105,6 +109,10 @@ class PublishedFigures:
     ) -> float | None:
         """Quantile of |rank shift|."""
         return self._of(method, "abs_shift_quantile", bands=(original_band, adversarial_band), level=level)
+
+    def mean_shift(self, method: str, original_band: str, adversarial_band: str) -> float | None:
+        """Mean of the signed rank shift."""
+        return self._of(method, "mean_shift", bands=(original_band, adversarial_band))
 
     def overlaps(self, methods: Iterable[str]) -> pl.DataFrame:
         """All printed overlaps of these methods: method, original_band, adversarial_band, value."""

@@ -30,6 +30,7 @@ COLUMNS = {
         "chance identical tied_pairs"
     ),
     "target_probability_quantiles": "attack successes level value",
+    "change_quantiles": "attack successes norm level value",
     "low_probability_examples": "attack threshold_of threshold label target successes examples share",
     "runner_up_classes": (
         "attack successes second_is_label third_is_label mean_second_share median_second_share "
@@ -47,7 +48,9 @@ COLUMNS = {
     "overlap_curve": "method attack pairs k overlap chance",
     "overlap_by_class": "method attack label target original_band adversarial_band pairs overlap chance",
     "map_correlation": "method attack measure pairs mean std level value",
-    "rank_shift": "method attack original_band adversarial_band bin_low bin_high components share",
+    "rank_shift": (
+        "method attack original_band adversarial_band bin_low bin_high low_share high_share components share"
+    ),
     "rank_shift_quantiles": (
         "method attack original_band adversarial_band components level abs_shift abs_shift_share mean_shift "
         "share_unmoved"
@@ -110,10 +113,10 @@ class StudyFacts:
         """Name of a class, or its number."""
         return self.class_names[index] if 0 <= index < len(self.class_names) else str(index)
 
-    def in_order(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Rows of a result by attack, in the study's order."""
+    def in_order(self, frame: pl.DataFrame, column: str = "attack") -> pl.DataFrame:
+        """Rows of a result by attack, in the study's order; `column` holds the attacks."""
         place = {attack: i for i, attack in enumerate(self.attacks)}
-        places = pl.Series([place.get(attack, len(place)) for attack in frame["attack"]], dtype=pl.Int64)
+        places = pl.Series([place.get(attack, len(place)) for attack in frame[column]], dtype=pl.Int64)
         return frame.with_columns(places.alias("_place")).sort("_place", maintain_order=True).drop("_place")
 
 

@@ -6,30 +6,26 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from reports.names import CONVENTIONS, ORIGINAL, convention, count, decimal, method_name, percent, plural
+from reports.names import (
+    CONVENTIONS,
+    ORIGINAL,
+    band_name,
+    convention,
+    count,
+    decimal,
+    full_name,
+    percent,
+    plural,
+    rate,
+)
+from reports.published import PublishedFigures
 from reports.results import StudyFacts
 
-
-def full_name(method: str) -> str:
-    """Name of a method with its convention, for a sentence that speaks of several conventions."""
-    kind = convention(method)
-    return method_name(method) if kind == "other" else f"{kind} {method_name(method)}"
-
-
-def in_short(attacks: pl.DataFrame, overlap: pl.DataFrame) -> list[str]:
-    """Question, size, and the span of the overlap over methods, one paragraph each."""
-    question = (
-        "An adversarial example is nearly the same image with another decision. A map that explains the "
-        "decision "
-        "should therefore change when the decision is overturned. How much of what a method calls most "
-        "relevant is "
-        "still most relevant afterwards?"
-    )
-    return [
-        question,
-        *(attack_sentence(row) for row in attacks.iter_rows(named=True)),
-        *_overlap_sentences(attacks["attack"].to_list(), overlap),
-    ]
+QUESTION = (
+    "An adversarial example is nearly the same image with another decision. A map that explains the decision "
+    "should therefore change when the decision is overturned. How much of what a method calls most relevant "
+    "is still most relevant afterwards?"
+)
 
 
 def caveat(attacks: Sequence[str]) -> str:
@@ -63,7 +59,7 @@ def attack_sentence(row: dict) -> str:
     text = (
         f"The attack {row['attack']} was run on {plural(row['images'], 'correctly classified image')}, "
         f"{aim}: {count(row['successes'])} of {plural(row['pairs'], one)} succeeded "
-        f"({percent(row['success_rate'], 2)})"
+        f"({rate(row['success_rate'])})"
     )
     if row["already_target"]:
         text += f", {count(row['already_target'])} were of the target's class before"
@@ -76,39 +72,42 @@ def attack_sentence(row: dict) -> str:
     return text + "."
 
 
-def _overlap_sentences(attacks: Sequence[str], overlap: pl.DataFrame) -> list[str]:
-    said = []
-    for attack in attacks:
-        parts = []
-        for band in ("1 %", "10 %"):
-            rows = overlap.filter(
-                (pl.col("attack") == attack)
-                & (pl.col("original_band") == band)
-                & (pl.col("adversarial_band") == band)
-                & pl.col("overlap").is_not_null()
-            ).sort("overlap")
-            if rows.is_empty():
-                continue
-            low, high = rows.row(0, named=True), rows.row(-1, named=True)
-            components = (
-                f"Of the {count(low['original_k'])} most relevant components of an original (top {band})"
-            )
-            if rows.height == 1:
-                span = f"{percent(low['overlap'])} ({full_name(low['method'])})"
-            else:
-                span = (
-                    f"between {percent(low['overlap'])} ({full_name(low['method'])}) and "
-                    f"{percent(high['overlap'])} ({full_name(high['method'])})"
-                )
-            parts.append(
-                f"{components}, {span} are again in the top {band} of the adversarial example's map; "
-                f"by chance it would be {percent(low['chance'])}."
-            )
-        whose = f"Attack {attack}. " if len(attacks) > 1 and parts else ""
-        said.append(
-            whose + " ".join(parts) if parts else f"No pair of attack {attack} has two maps to compare."
+def overlap_spans(attack: str, overlap: pl.DataFrame) -> str:
+    """Between which methods the overlaps of the top 10 % and of the top 1 % lie; `overlap`: topk_overlap."""
+    parts = []
+    for band in ("10 %", "1 %"):
+        rows = overlap.filter(
+            (pl.col("attack") == attack)
+            & (pl.col("original_band") == band)
+            & (pl.col("adversarial_band") == band)
+            & pl.col("overlap").is_not_null()
+        ).sort("overlap")
+        if rows.is_empty():
+            continue
+        low, high = rows.row(0, named=True), rows.row(-1, named=True)
+        span = f"{percent(low['overlap'])} ({full_name(low['method'])})"
+        if rows.height > 1:
+            span = f"between {span} and {percent(high['overlap'])} ({full_name(high['method'])})"
+        k, top = count(low["original_k"]), band_name(band)
+        chance = f"by chance {percent(low['chance'])}"
+        parts.append(
+            f"of the {top} ({k}), {span}, {chance}"
+            if parts
+            else f"Of the {top} of an original's components ({k}), {span} are again in the {top} of the "
+            f"adversarial example's map, {chance}"
         )
-    return said
+    return "; ".join(parts) + "." if parts else f"No pair of attack {attack} has two maps to compare."
+
+
+def paper_classifier(published: PublishedFigures) -> str:
+    """How often the paper's classifier is right, where that was printed."""
+    correct, images, accuracy = map(published.classifier, ("correctly_classified", "images", "accuracy"))
+    if correct is None or images is None or accuracy is None:
+        return ""
+    return (
+        f" The paper's classifier took {count(correct)} of {count(images)} test images for their class "
+        f"({percent(accuracy, 2)})."
+    )
 
 
 def scope(moments: pl.DataFrame) -> str:
@@ -129,32 +128,37 @@ def matrix(summary: pl.DataFrame, facts: StudyFacts) -> str:
     if not summary["targeted"].all():
         return _reached(tried, facts)
     whole = tried.filter(pl.col("success_rate") >= 1.0).height
-    text = f"Every attacked pair succeeded in {count(whole)} of {plural(tried.height, 'class pair')}."
-    low = tried.row(0, named=True)
-    if low["success_rate"] < 1.0:
-        text += (
-            f" The lowest rate is {percent(low['success_rate'])}, from {facts.class_name(low['label'])} to "
-            f"{facts.class_name(low['target'])} ({count(low['successes'])} of {count(low['pairs'])})."
-        )
-    return text
+    if whole == tried.height:
+        return f"Every attacked pair succeeded, in {plural(whole, 'class pair')}."
+    if not tried["successes"].sum():
+        return f"No attacked pair succeeded, in {plural(tried.height, 'class pair')}."
+    low, high = (
+        f"{percent(row['success_rate'])} ({facts.class_name(row['label'])} to "
+        f"{facts.class_name(row['target'])}, {count(row['successes'])} of {count(row['pairs'])})"
+        for row in (tried.row(0, named=True), tried.row(-1, named=True))
+    )
+    class_pairs = plural(tried.height, "class pair")
+    if whole:
+        return f"In {count(whole)} of {class_pairs} all succeeded; the lowest rate is {low}."
+    return f"The success rates of {class_pairs} lie between {low} and {high}."
 
 
 def _reached(tried: pl.DataFrame, facts: StudyFacts) -> str:
     """Where an untargeted attack ends; `tried`: its rows of attack_summary, by rising rate."""
-    text = "An untargeted attack ends at any class: shares are of the images of a label."
+    text = "Shares are of the images of a label, which an untargeted attack may take to any class."
     most = tried.row(-1, named=True)
     if not most["successes"]:
         return f"{text} No image left its class."
     return (
-        f"{text} The most frequent end for its label is {facts.class_name(most['target'])} from "
-        f"{facts.class_name(most['label'])} ({count(most['successes'])} of {count(most['pairs'])})."
+        f"{text} The largest share goes from {facts.class_name(most['label'])} to "
+        f"{facts.class_name(most['target'])} ({count(most['successes'])} of {count(most['pairs'])})."
     )
 
 
 def failures(rows: pl.DataFrame) -> str:
     """How many pairs failed; `rows`: attack_failures of one attack."""
     return (
-        f"{plural(int(rows['pairs'].sum()), 'pair')} failed ({percent(float(rows['share'].sum()), 2)}). They "
+        f"{plural(int(rows['pairs'].sum()), 'pair')} failed ({rate(float(rows['share'].sum()))}). They "
         "are kept with their best attempt, and have no maps."
     )
 
@@ -199,9 +203,9 @@ def histograms(moments: pl.DataFrame) -> str:
         return "No method has maps of both originals and adversarial examples."
     narrower = wide.filter(pl.col("adversarial") < pl.col("original")).height
     return (
-        f"For {count(narrower)} of {plural(wide.height, 'method')} the relevance of adversarial examples "
-        f"has the smaller standard "
-        f"deviation. The axis of shares is logarithmic."
+        "Up, the share of values in a bin, on a logarithmic axis; across, relevance. For "
+        f"{count(narrower)} of {plural(wide.height, 'method')} the relevance of adversarial examples has a "
+        "smaller standard deviation than that of originals."
     )
 
 
@@ -242,23 +246,25 @@ def quantiles(table: pl.DataFrame, published: bool) -> str:
 
 
 ATTACK_NUMBERS = (
-    "Only correctly classified images are attacked. Quantiles and medians are over the pairs that "
-    "succeeded; the right "
-    "column is the paper's, over its own network and images."
+    "Only correctly classified images are attacked. Quantiles and medians are over the pairs that succeeded; "
+    "the right column is the paper's, over its own network and images. Differences to it are coloured by "
+    "size (0.005, 0.02 and 0.05); of counts there are none."
 )
 OVERLAP_TABLE = (
     "Share of the components of the first band in the original's map that lie in the second band of the "
     "adversarial "
     "example's map, mean over pairs; chance is the second band's share of all components."
 )
-COMPARED_POINTS = "Differences to the printed figures are in percentage points."
+COMPARED_POINTS = (
+    "Differences to the printed figures are in percentage points, coloured by size (0.5, 2 and 5)."
+)
 SHIFT_TABLE = (
     "Quantiles in places, the median also as a share of all n components of a map; only components found "
     "again are counted, and unmoved is the share of those with shift zero."
 )
 COMPARED = (
     "Printed figures are those of the paper, over its own network and its 77,402 adversarial examples; "
-    "differences are this study less the paper, darker where larger (0.005, 0.02, 0.05)."
+    "differences are this study less the paper, coloured by size (beyond 0.005, 0.02 and 0.05)."
 )
 
 
@@ -283,8 +289,9 @@ def shift(quantiles_: pl.DataFrame) -> str:
         return "No component of the top 10 % was found again in the top 10 %."
     low, high = rows.row(0, named=True), rows.row(-1, named=True)
     return (
-        "Only components that are found again are counted. Of those in the top 10 % of both maps, half "
-        "move by at most "
+        "Up, shares; across, places, and below them the share of all components of a map that they are. Only "
+        "components that are found again are counted. Of those in the top 10 % of both maps, half move by at "
+        "most "
         f"{decimal(low['abs_shift'], 0)} ({full_name(low['method'])}) to "
         f"{decimal(high['abs_shift'], 0)} places "
         f"({full_name(high['method'])}); a positive shift is a move down."

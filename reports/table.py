@@ -48,10 +48,27 @@ def number(value: float | None, form: Callable[[float | None], str], remark: str
     return Cell(form(value), value, remark, css)
 
 
-def difference(value: float | None, printed: float | None, form: Callable[[float | None], str]) -> Cell:
-    """This study's figure less the printed one; the CSS class grows with its size."""
+def difference(
+    value: float | None, printed: float | None, form: Callable[[float | None], str], unit: float = 1.0
+) -> Cell:
+    """This study's figure less the printed one; the CSS class grows with its size, counted in `unit`."""
     if value is None or printed is None:
         return Cell("")
     gap = value - printed
-    size = sum(abs(gap) > limit for limit in (0.005, 0.02, 0.05))
+    size = sum(abs(gap) > limit * unit for limit in (0.005, 0.02, 0.05))
     return Cell(form(gap), gap, css=f"gap{size}" if size else "")
+
+
+def beside(
+    value: float | None,
+    printed: float | None,
+    form: Callable[[float | None], str],
+    gap_form: Callable[[float | None], str],
+    unit: float = 1.0,
+) -> Cell:
+    """A number; where something was printed, that and the difference to it are the lines of its remark."""
+    if printed is None:
+        return number(value, form)
+    gap = difference(value, printed, gap_form, unit)
+    remark = f"printed {form(printed)}" + (f"\n{gap.text}" if gap.text else "")
+    return number(value, form, remark, gap.css)

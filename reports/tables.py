@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -10,7 +11,7 @@ from reports import names
 from reports.names import BAND_PAIRS, ORIGINAL, count, decimal, method_name, method_order, percent, signed
 from reports.published import PublishedFigures
 from reports.results import StudyFacts
-from reports.table import Cell, Row, Table, difference, number
+from reports.table import Cell, Row, Table, beside, difference, number
 
 Verdicts = Mapping[tuple[str, str], str]
 """What decision_sensitivity says of an attack and a method; of attacks that have controls."""
@@ -20,7 +21,7 @@ THIS, PRINTED, DIFFERENCE = "this study", "printed", "difference"
 
 def summary_table(overlap: pl.DataFrame, verdicts: Verdicts) -> Table:
     """One row a method: overlap of the top 1 % and of the top 10 %, their chance levels, and its verdict."""
-    bands = (f"top {band}" for band in ("1 %", "10 %"))
+    bands = map(names.band_name, ("1 %", "10 %"))
     columns = [column for band in bands for column in (band, "by chance", "times chance")]
     table = Table(("convention", "method", *columns, *(["verdict"] if verdicts else [])))
     figures = {
@@ -45,7 +46,7 @@ def summary_of_attacks(overlap: pl.DataFrame, verdicts: Verdicts) -> Table:
     attacks = overlap["attack"].unique(maintain_order=True).to_list()
     judged = [attack for attack in attacks if attack in {a for a, _ in verdicts}]
     bands = ("1 %", "10 %")
-    columns = [f"{attack}, top {band}" for attack in attacks for band in bands]
+    columns = [f"{attack}, {names.band_name(band)}" for attack in attacks for band in bands]
     table = Table(("convention", "method", *columns, *(f"{attack}, verdict" for attack in judged)))
     figures = {
         (r["attack"], r["method"], r["original_band"]): r
@@ -81,11 +82,17 @@ def overview_table(overview: pl.DataFrame) -> Table:
             row = rows[name]
             cells = (
                 Cell(name, css="text"),
-                Cell(row["detail"] or "", css="text"),
+                Cell(_what(kind, row), css="text"),
                 number(row["rows"], count),
             )
             table.rows.append(Row(((kind, len(wanted) if i == 0 else 0),), cells))
     return table
+
+
+def _what(kind: str, row: Mapping[str, Any]) -> str:
+    """What a thing is, in words; a method with its name and convention."""
+    detail = row["detail"] or ""
+    return f"{names.full_name(row['id'])}; {detail}" if kind == "method" else detail
 
 
 def attack_table(overview: pl.DataFrame, published: PublishedFigures) -> Table:
@@ -111,9 +118,16 @@ def attack_table(overview: pl.DataFrame, published: PublishedFigures) -> Table:
         ("gradient evaluations a pair, mean", "mean_gradient_calls", whole),
         ("evaluations without gradient a pair, mean", "mean_forward_calls", whole),
     )
+    gaps: dict[str, Callable[[float | None], str]] = {"success_rate": points}
     for title, column, form in lines:
-        cells = (*(number(row[column], form) for row in attacks), number(published.attack(column), form))
-        table.rows.append(Row(((title, 1),), cells))
+        printed, cells = published.attack(column), []
+        for row in attacks:
+            gap = Cell("")
+            if row["targeted"] is not False and column not in ("images", "successes"):
+                gap = difference(row[column], printed, gaps.get(column, lambda v: signed(v, 3)))
+            cells.append(number(row[column], form, gap.text and f"{gap.text} to printed", gap.css))
+        cells.append(number(printed, form))
+        table.rows.append(Row(((title, 1),), tuple(cells)))
     return table
 
 
@@ -171,29 +185,30 @@ def moments_table(
     moments: pl.DataFrame, methods: Sequence[str], attack: str, published: PublishedFigures
 ) -> Table:
     """Moments and shares, one row a method and subject; counts of maps that were left out."""
+    share: Callable[[float | None], str] = lambda v: percent(v, 2)  # noqa: E731
+    end: Callable[[float | None], str] = lambda v: decimal(v, 3)  # noqa: E731
     columns = (
-        ("maps", "maps", count),
-        ("all zero", "zero_maps", count),
-        ("not finite", "non_finite_maps", count),
-        ("mean", "mean", decimal),
-        ("std. dev.", "std", decimal),
-        ("exactly zero", "share_zero", lambda v: percent(v, 2)),
-        ("within \N{PLUS-MINUS SIGN}0.001", "share_near_zero", lambda v: percent(v, 2)),
-        ("negative", "share_negative", lambda v: percent(v, 2)),
-        ("smallest", "minimum", lambda v: decimal(v, 3)),
-        ("largest", "maximum", lambda v: decimal(v, 3)),
+        ("maps", "maps", count, signed),
+        ("all zero", "zero_maps", count, signed),
+        ("not finite", "non_finite_maps", count, signed),
+        ("mean", "mean", decimal, signed),
+        ("std. dev.", "std", decimal, signed),
+        ("exactly zero", "share_zero", share, points),
+        ("within \N{PLUS-MINUS SIGN}0.001", "share_near_zero", share, points),
+        ("negative", "share_negative", share, points),
+        ("smallest", "minimum", end, signed),
+        ("largest", "maximum", end, signed),
     )
-    table = Table(("method", "map of", *(title for title, _, _ in columns)))
+    table = Table(("method", "map of", *(title for title, *_ in columns)))
     rows = {(r["method"], r["subject"]): r for r in moments.iter_rows(named=True)}
     for method in methods:
         for i, subject in enumerate((ORIGINAL, attack)):
             row = rows.get((method, subject), {})
             who = ORIGINAL if i == 0 else "adversarial"
-            cells = []
-            for _, column, form in columns:
-                printed = published.moment(method, who, column)
-                remark = "" if printed is None else f"printed: {form(printed)}"
-                cells.append(number(row.get(column), form, remark))
+            cells = [
+                beside(row.get(column), published.moment(method, who, column), form, gap_form)
+                for _, column, form, gap_form in columns
+            ]
             table.rows.append(Row(((method_name(method), 2 if i == 0 else 0), (who, 1)), tuple(cells)))
     return table
 
@@ -215,7 +230,7 @@ def overlap_table(overlap: pl.DataFrame, methods: Sequence[str], published: Publ
         same = next((row["identical"] for row in found if row and row["identical"] is not None), None)
         mine.append(number(same, lambda v: percent(v, 2)))
         printed = [published.overlap(method, *pair) for pair in BAND_PAIRS] + [published.identical(method)]
-        _add_rows(table, method_name(method), mine, printed, lambda v: percent(v, 2), _points)
+        _add_rows(table, method_name(method), mine, printed, lambda v: percent(v, 2), points)
     return table
 
 
@@ -228,7 +243,7 @@ def rank_shift_table(quantiles: pl.DataFrame, methods: Sequence[str], published:
             "method",
             "components",
             *(f"{x:g}" for x in levels),
-            "0.5, of n",
+            "median, of n",
             "mean shift",
             "unmoved",
         )
@@ -237,17 +252,20 @@ def rank_shift_table(quantiles: pl.DataFrame, methods: Sequence[str], published:
         (r["method"], r["original_band"], r["adversarial_band"], r["level"]): r
         for r in quantiles.iter_rows(named=True)
     }
+    places: Callable[[float | None], str] = lambda v: decimal(v, 1)  # noqa: E731
+    mean: Callable[[float | None], str] = lambda v: signed(v, 2)  # noqa: E731
+    n = next((r["abs_shift"] / r["abs_shift_share"] for r in rows.values() if r["abs_shift_share"]), 1.0)
     for pair in BAND_PAIRS:
         for i, method in enumerate(methods):
             found = [rows.get((method, *pair, level), {}) for level in levels]
             cells = [number(found[0].get("components"), count)]
             for level, row in zip(levels, found, strict=True):
                 printed = published.rank_shift(method, *pair, level)
-                remark = "" if printed is None else f"printed: {printed:g}"
-                cells.append(number(row.get("abs_shift"), lambda v: decimal(v, 1), remark))
+                cells.append(beside(row.get("abs_shift"), printed, places, lambda v: signed(v, 1), n))
             median = rows.get((method, *pair, 0.5), {})
             cells.append(number(median.get("abs_shift_share"), percent))
-            cells.append(number(found[0].get("mean_shift"), lambda v: signed(v, 2)))
+            printed = published.mean_shift(method, *pair)
+            cells.append(beside(found[0].get("mean_shift"), printed, mean, mean, n))
             cells.append(number(found[0].get("share_unmoved"), percent))
             head = (names.band_pair_name(*pair), len(methods) if i == 0 else 0)
             table.rows.append(Row((head, (method_name(method), 1)), tuple(cells)))
@@ -263,9 +281,12 @@ def by_convention(methods: Sequence[str] | pl.Series) -> list[tuple[str, list[st
 
 
 def settings_table(facts: StudyFacts) -> Table:
-    """The study's settings as its caller gave them."""
+    """The study's settings as its caller gave them, and the versions of what made it."""
+    settings = dict(facts.settings)
+    if facts.versions:
+        settings["versions"] = ", ".join(f"{name} {version}" for name, version in facts.versions.items())
     return Table(
-        ("setting", "value"), [Row(((k, 1),), (Cell(str(v), css="text"),)) for k, v in facts.settings.items()]
+        ("setting", "value"), [Row(((k, 1),), (Cell(str(v), css="text"),)) for k, v in settings.items()]
     )
 
 
@@ -284,7 +305,8 @@ def _verdict(said: str | None) -> Cell:
     return Cell(said or "-", css="text")
 
 
-def _points(gap: float | None) -> str:
+def points(gap: float | None) -> str:
+    """A difference of shares, in percentage points."""
     return signed(None if gap is None else 100 * gap, 2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -14,7 +15,18 @@ REFERENCE_COLOUR = "#8a8f98"
 """Chance levels and printed figures: what a result is held against."""
 
 CELL = 244
-"""Width of one small multiple, in pixels; the page's script chooses how many stand side by side."""
+"""Width that many a small multiple is derived from, in pixels."""
+
+GAP = 14
+"""Space between small multiples, in pixels."""
+
+
+def fitting(width: int, names: Sequence[str] = ("100 %",)) -> dict[str, int]:
+    """What the page's script needs to choose how many small multiples of a width stand side by side.
+
+    names: labels of the axis at the left, beside the first of them.
+    """
+    return {"cell": width + GAP, "margin": 16 + 6 * max(map(len, names), default=0)}
 
 
 INKS = {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import altair as alt
 import numpy as np
 import polars as pl
 
 from reports.names import method_name, method_order
-from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR
+from reports.theme import ADVERSARIAL_COLOUR, CELL, GAP, ORIGINAL_COLOUR, REFERENCE_COLOUR, fitting
+
+SLOPES, LINE = 320, 12
+"""Height of the example of a rank shift, and of a number in it, in pixels."""
 
 MEASURES = {
     "spearman": "Spearman, of the ranks",
@@ -46,11 +51,9 @@ def overlap_curve(curve: pl.DataFrame) -> alt.FacetChart:
     )
     return (
         alt.layer(chance, line, points, data=drawn)
-        .facet(
-            facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing={"row": 14, "column": 14}
-        )
+        .facet(facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing=GAP)
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": CELL})
+        .properties(usermeta=fitting(CELL - 60))
     )
 
 
@@ -71,7 +74,7 @@ def correlation_intervals(correlation: pl.DataFrame) -> alt.FacetChart:
         )
         .pivot("level", index=["method", "measure", "pairs", "mean"], values="value")
     )
-    base = alt.Chart(width=CELL + 10, height=alt.Step(18)).encode(
+    base = alt.Chart(width=CELL, height=alt.Step(18)).encode(
         y=alt.Y("method:N", sort=names, title=None).axis(grid=True, domain=False, ticks=False),
         tooltip=[
             alt.Tooltip("method:N"),
@@ -91,12 +94,10 @@ def correlation_intervals(correlation: pl.DataFrame) -> alt.FacetChart:
     order = [name for name in MEASURES.values() if name in set(drawn["measure"])]
     return (
         alt.layer(wide, half, middle, data=drawn)
-        .facet(
-            facet=alt.Facet("measure:N", sort=order, title=None), columns=3, spacing={"row": 14, "column": 14}
-        )
+        .facet(facet=alt.Facet("measure:N", sort=order, title=None), columns=3, spacing=GAP)
         .resolve_axis(x="independent")
         .resolve_scale(x="independent")
-        .properties(usermeta={"cell": CELL + 80})
+        .properties(usermeta=fitting(CELL, names))
     )
 
 
@@ -132,6 +133,18 @@ def _places(values: np.ndarray) -> np.ndarray:
     return places
 
 
+def apart(places: pl.Series, last: int) -> pl.Series:
+    """Where numbers stand so that none covers another: as near as can be to places (sorted) of a log axis."""
+    heights = [SLOPES * math.log(place) / math.log(last) for place in places]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + LINE)
+    below = float(SLOPES)
+    for i in reversed(range(len(heights))):
+        heights[i] = min(heights[i], below)
+        below = heights[i] - LINE
+    return pl.Series([last ** (height / SLOPES) for height in heights], dtype=pl.Float64)
+
+
 def rank_slopes(ranks: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """Lines from each component's place in the original's map to that in the adversarial example's.
 
@@ -139,24 +152,30 @@ def rank_slopes(ranks: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     """
     sides = ["original", "adversarial"]
     drawn = ranks.unpivot(index="component", on=sides, variable_name="map of", value_name="place")
-    base = alt.Chart(drawn, width=300, height=280).encode(
+    last = max(2, *drawn["place"])
+    base = alt.Chart(drawn, width=300, height=SLOPES).encode(
         x=alt.X("map of:N", sort=sides, title=None).axis(
-            labelAngle=0, orient="top", domain=False, ticks=False
+            labelAngle=0, orient="top", domain=False, ticks=False, offset=12
         ),
-        y=alt.Y("place:Q", title="place in the map, 1 = most relevant").scale(
-            type="log", reverse=True, nice=False
-        ),
+        y=alt.Y("place:Q", title="place in the map, 1 = most relevant")
+        .scale(type="log", domain=[1, last], reverse=True, nice=False)
+        .axis(values=[10**i for i in range(math.ceil(math.log10(last)) + 1)], format=","),
         detail="component:N",
         tooltip=[alt.Tooltip("component:N"), alt.Tooltip("map of:N"), alt.Tooltip("place:Q", format=",")],
     )
     colour = alt.Color("map of:N", legend=None).scale(
         domain=sides, range=[ORIGINAL_COLOUR, ADVERSARIAL_COLOUR]
     )
-    numbers = base.transform_filter("datum['map of'] == 'adversarial'").mark_text(
-        align="left", dx=8, fontSize=11
+    beside = drawn.filter(pl.col("map of") == "adversarial").sort("place")
+    beside = beside.with_columns(apart(beside["place"], last).alias("beside"))
+    numbers = base.mark_text(align="left", dx=26, fontSize=11).encode(y=alt.Y("beside:Q"))
+    leads = base.mark_rule(color=REFERENCE_COLOUR, opacity=0.6, xOffset=6, x2Offset=23).encode(
+        x2="map of:N", y2="beside:Q"
     )
+    numbers.data = leads.data = beside
     return alt.layer(
         base.mark_line(color=REFERENCE_COLOUR, strokeWidth=1.2),
         base.mark_point(filled=True, size=60, opacity=1).encode(color=colour),
+        leads,
         numbers.encode(text=alt.Text("place:Q", format=",")),
     )

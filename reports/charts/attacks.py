@@ -80,7 +80,7 @@ def pair_gallery(pairs: pl.DataFrame, facts: StudyFacts) -> alt.FacetChart:
         labelExpr=f"{texts}[1] + ' ' + {texts}[2] + ', ' + {texts}[3]", labelLimit=3 * PHOTO, labelPadding=4
     )
     return (
-        alt.Chart(pl.DataFrame(tiles), width=alt.Step(PHOTO + 4), height=PHOTO)
+        alt.Chart(pl.DataFrame(tiles), width=alt.Step(PHOTO + 2), height=PHOTO)
         .mark_image(width=PHOTO, height=PHOTO, baseline="top", smooth=False)
         .encode(
             x=alt.X("column:N", sort=columns, title=None).axis(labelAngle=0, domain=False, ticks=False),
@@ -98,10 +98,10 @@ def pair_gallery(pairs: pl.DataFrame, facts: StudyFacts) -> alt.FacetChart:
                 "heading:N", sort=alt.EncodingSortField("place", op="min"), title=None, header=header
             ),
             columns=3,
-            spacing={"row": 12, "column": 24},
+            spacing={"row": 12, "column": 20},
         )
         .transform_filter(picked(pairs, min(FIRST, pairs["label"].n_unique())))
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": 3 * (PHOTO + 4) + 24}, title=no_pair(pairs))
+        .properties(usermeta={"cell": 3 * (PHOTO + 2) + 20}, title=no_pair(pairs))
         .add_params(*class_pickers(pairs, facts))
     )

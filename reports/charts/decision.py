@@ -89,7 +89,7 @@ def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     colour = alt.Color("comparison:N", sort=list(SCORES.values()), title=None).scale(
         domain=list(SCORES.values()), range=[ADVERSARIAL_COLOUR, ORIGINAL_COLOUR, "#009e73"]
     )
-    base = alt.Chart(drawn, width=430, height=alt.Step(13)).encode(
+    base = alt.Chart(drawn, width=430, height=alt.Step(9)).encode(
         y=alt.Y("method:N", sort=list(names.values()), title=None).axis(
             grid=True, domain=False, ticks=False, labelLimit=260
         ),

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from reports.names import ORIGINAL, method_name, method_order
-from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR
+from reports.theme import ADVERSARIAL_COLOUR, CELL, GAP, ORIGINAL_COLOUR, fitting
 
 
 def relevance_histogram(histogram: pl.DataFrame) -> alt.FacetChart:
@@ -35,7 +35,7 @@ def relevance_histogram(histogram: pl.DataFrame) -> alt.FacetChart:
             .axis(values=[-1, -0.5, 0, 0.5, 1], grid=False),
             y=alt.Y("share:Q", title=None)
             .scale(type="log")
-            .axis(format="~e", tickCount=5, labelOverlap=True),
+            .axis(format="~%", tickCount=5, labelOverlap=True),
             color=alt.Color("map of:N", title=None)
             .scale(domain=["original", "adversarial"], range=[ORIGINAL_COLOUR, ADVERSARIAL_COLOUR])
             .legend(orient="top", symbolType="stroke", symbolStrokeWidth=3),
@@ -50,8 +50,8 @@ def relevance_histogram(histogram: pl.DataFrame) -> alt.FacetChart:
         .facet(
             facet=alt.Facet("method:N", sort=[method_name(m) for m in methods], title=None),
             columns=4,
-            spacing={"row": 14, "column": 14},
+            spacing=GAP,
         )
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": CELL})
+        .properties(usermeta=fitting(CELL - 60, ["0.0001 %"]))
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from textwrap import wrap
 from typing import Any
 
@@ -77,7 +78,7 @@ def map_gallery(
     header = alt.Header(
         labelExpr="slice(split(datum.label, '\\n'), 1)",
         labelAngle=0,
-        labelAlign="right",
+        labelAlign="left",
         labelOrient="left",
         labelLimit=130,
     )
@@ -95,9 +96,15 @@ def map_gallery(
 
 def _titles(methods: list[str]) -> dict[str, list[str]]:
     """The lines above each column: as many for each, so that the last ones stand side by side."""
-    lines = {m: wrap(m if m == IMAGE else method_name(m), 12, break_long_words=False) for m in methods}
+    lines = {m: wrap(_breakable(m), 12, break_long_words=False) for m in methods}
     most = max(map(len, lines.values()))
     return {method: [""] * (most - len(found)) + found for method, found in lines.items()}
+
+
+def _breakable(method: str) -> str:
+    """Name of a column, to be broken between words: not before a number, but within the longest word."""
+    name = method if method == IMAGE else method_name(method)
+    return re.sub(r"\b(n|\u03c3) (?=\d)", "\\1\N{NO-BREAK SPACE}", name).replace("backprop", "back-prop")
 
 
 def _tiles(

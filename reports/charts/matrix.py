@@ -8,6 +8,7 @@ import altair as alt
 import polars as pl
 
 from reports.results import StudyFacts
+from reports.theme import GAP, fitting
 
 
 def class_matrices(
@@ -56,13 +57,12 @@ def class_matrices(
     )
     if not facet:
         return chart
-    width = step * len(classes) + 70
     return (
         chart.facet(
             facet=alt.Facet(f"{facet}:N", sort=list(order), title=None),
             columns=4,
-            spacing={"row": 14, "column": 14},
+            spacing=GAP,
         )
         .resolve_axis(x="independent", y="independent")
-        .properties(usermeta={"cell": width})
+        .properties(usermeta=fitting(step * len(classes) + 6 * max(map(len, classes)), []))
     )

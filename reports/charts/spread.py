@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from reports.names import ORIGINAL, epsilon, method_name, method_order
-from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR
+from reports.theme import ADVERSARIAL_COLOUR, CELL, GAP, ORIGINAL_COLOUR, REFERENCE_COLOUR, fitting
 
 _SUBJECTS = ["original", "adversarial"]
 
@@ -70,11 +70,9 @@ def quantile_quantile(change: pl.DataFrame) -> alt.FacetChart:
     )
     return (
         alt.layer(alike, points, data=drawn)
-        .facet(
-            facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing={"row": 14, "column": 14}
-        )
+        .facet(facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing=GAP)
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": CELL})
+        .properties(usermeta=fitting(CELL - 76))
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import polars as pl
 
 from reports import sentences, tables
+from reports.names import NO_BREAK
 from reports.parts import Figure, Group, Panel, Section, Source, Studied
 from reports.published import PublishedFigures
 from reports.sections import (
@@ -38,7 +39,7 @@ PARTS: tuple[tuple[str, str, tuple[Callable[[Source], list[Figure]], ...]], ...]
 def sections(studies: Sequence[Studied], published: PublishedFigures) -> list[Section]:
     """All sections in the order of the page."""
     sources = _sources(studies, published)
-    made = [_in_short(studies), _study(studies)]
+    made = [_in_short(studies), _study(studies, published)]
     for name, title, parts in PARTS:
         groups = [
             Group(heading, [replace(one, study=label) for figures in parts for one in figures(source)])
@@ -105,7 +106,7 @@ def _in_short(studies: Sequence[Studied]) -> Section:
         figures.append(
             Figure(
                 "summary",
-                "Overlap of the top 1 % and 10 %" + (" by attack" if compared else ""),
+                f"Overlap of the top 1{NO_BREAK}% and 10{NO_BREAK}%" + (" by attack" if compared else ""),
                 "topk_overlap",
                 said,
                 [Panel(table=table)],
@@ -113,14 +114,20 @@ def _in_short(studies: Sequence[Studied]) -> Section:
         )
     of_attack = {attack: held.filter(pl.col("attack") == attack) for attack in overview["attack"]}
     answers = {attack: text for attack, rows in of_attack.items() if (text := decision.answer(rows))}
-    said = sentences.in_short(overview, overlap)
-    said += [f"Attack {attack}. {text}" if len(of_attack) > 1 else text for attack, text in answers.items()]
-    if without := [attack for attack in of_attack if attack not in answers]:
-        said.append(sentences.caveat(without))
-    return Section("in-short", "In short", said, [Group("", figures)])
+    said = [sentences.QUESTION]
+    for row in overview.iter_rows(named=True):
+        attack = row["attack"]
+        about = [sentences.overlap_spans(attack, overlap), sentences.attack_sentence(row)]
+        if attack not in overlap["attack"]:  # what was run says why there is nothing to compare
+            about.reverse()
+        first, *rest = [*([answers[attack]] if attack in answers else []), " ".join(about)]
+        said += [f"Attack {attack}. {first}" if len(of_attack) > 1 else first, *rest]
+    without = [attack for attack in of_attack if attack not in answers]
+    caveat = sentences.caveat(without) if without else ""
+    return Section("in-short", "In short", said, [Group("", figures)], caveat)
 
 
-def _study(studies: Sequence[Studied]) -> Section:
+def _study(studies: Sequence[Studied], published: PublishedFigures) -> Section:
     groups = []
     for i, study in enumerate(studies):
         overview, moments = study.results["study_overview"], study.results["relevance_moments"]
@@ -129,8 +136,8 @@ def _study(studies: Sequence[Studied]) -> Section:
             f"scope{end}",
             "What was run",
             "study_overview",
-            sentences.scope(moments),
-            [Panel(table=tables.overview_table(overview))],
+            sentences.scope(moments) + sentences.paper_classifier(published),
+            [Panel(table=tables.overview_table(study.facts.in_order(overview, "id")))],
             study.label,
         )
         where = replace(

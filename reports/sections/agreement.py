@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from reports.names import decimal, method_name, method_order, percent, plural
+from reports.names import NO_BREAK, decimal, full_name, method_name, method_order, percent, plural
 from reports.parts import Figure, Panel, Source, by_convention
-from reports.sentences import full_name
 
 NOTHING = "No pair has two maps to compare."
 
@@ -40,7 +39,7 @@ def _by_class(source: Source) -> Figure:
 
     rows = source.of_attack("overlap_by_class").drop_nulls("overlap")
     title, name, facts = (
-        "Overlap of the top 10 % by class pair",
+        f"Overlap of the top 10{NO_BREAK}% by class pair",
         f"overlap-by-class{source.end}",
         source.facts,
     )

@@ -12,22 +12,34 @@ from reports.table import Row, Table, number
 
 def figures(source: Source) -> list[Figure]:
     """Figures of one attack."""
-    return [_probability(source), _low_probability(source), _runner_up(source), _change(source)]
+    return [
+        _probability(source),
+        _low_probability(source),
+        _runner_up(source),
+        _sizes(source),
+        _change(source),
+    ]
+
+
+def _aim(source: Source) -> str:
+    """What the examples are classified as."""
+    targeted = source.of_attack("attack_overview")["targeted"]
+    return "class reached" if (targeted == False).any() else "target"  # noqa: E712
 
 
 def _probability(source: Source) -> Figure:
     from reports.charts.confidence import target_probability
 
     quantiles = source.of_attack("target_probability_quantiles")
-    printed = source.published.probabilities()
-    panels = [] if quantiles.is_empty() else [Panel(chart=target_probability(quantiles, printed))]
-    title, said = "Probability of the target", "No pair succeeded: no target has a probability to show."
+    printed, aim = source.published.probabilities(), _aim(source)
+    panels = [] if quantiles.is_empty() else [Panel(chart=target_probability(quantiles, printed, aim))]
+    title, said = f"Probability of the {aim}", "No pair succeeded: there is no probability to show."
     values = dict(quantiles.select("level", "value").iter_rows())
     if 0.5 in values and 0.01 in values:
         said = (
-            f"For half of {plural(quantiles['successes'][0], 'success', 'successes')} the target's "
-            "probability "
-            f"is at most {decimal(values[0.5], 3)}, for one in a hundred at most {decimal(values[0.01], 3)}."
+            f"For half of {plural(quantiles['successes'][0], 'success', 'successes')} the probability of the "
+            f"{aim} is at most {decimal(values[0.5], 3)}, for one in a hundred at most "
+            f"{decimal(values[0.01], 3)}."
         )
         low = dict(printed.iter_rows()).get(0.01)
         if low is not None:
@@ -62,23 +74,25 @@ def _low_probability(source: Source) -> Figure:
             facet="threshold",
             order=order,
         )
-        panels, said = [Panel(chart=chart)], _least_sure(known, source.facts, order)
+        panels, said = [Panel(chart=chart)], _least_sure(known, source.facts, order, _aim(source))
     title = "Examples of low probability by class pair"
     return Figure(f"low-probability{source.end}", title, "low_probability_examples", said, panels)
 
 
-def _least_sure(rows: pl.DataFrame, facts: StudyFacts, order: list[str]) -> str:
+def _least_sure(rows: pl.DataFrame, facts: StudyFacts, order: list[str], aim: str) -> str:
     said = []
     for threshold in order:
         part = rows.filter(pl.col("threshold") == threshold)
         low, total = int(part["examples"].sum()), int(part["pairs"].sum())
         text = (
-            f"{count(low)} of {plural(total, 'success', 'successes')} have a target's probability {threshold}"
+            f"The probability of the {aim} is {threshold}, for {count(low) if low else 'none'} of "
+            f"{plural(total, 'success', 'successes')}"
         )
         most = part.sort("examples", "label", "target", descending=[True, False, False]).row(0, named=True)
         if low:
             pair = f"{facts.class_name(most['label'])} to {facts.class_name(most['target'])}"
-            text += f", most of them {pair} ({count(most['examples'])} of {count(most['pairs'])})"
+            most_of_them = "" if low == 1 else "most often "
+            text += f", {most_of_them}{pair} ({count(most['examples'])} of {count(most['pairs'])})"
         said.append(text + ".")
     return " ".join(said) + " Rows are labels, columns targets."
 
@@ -109,13 +123,30 @@ def _runner_up(source: Source) -> Figure:
     return Figure(f"runner-up{source.end}", "The classes after the target", "runner_up_classes", said, panels)
 
 
+def _sizes(source: Source) -> Figure:
+    from reports.charts.confidence import change_sizes
+
+    title, name = "How far images had to change", f"sizes{source.end}"
+    rows = source.of_attack("change_quantiles").drop_nulls("value")
+    values = {level: value for norm, level, value in rows["norm", "level", "value"].rows() if norm == "l2"}
+    if not values:
+        return Figure(name, title, "change_quantiles", "No pair succeeded: there is no change to measure.")
+    said = (
+        f"Share of {plural(rows['successes'][0], 'success', 'successes')} whose change is at most so large, "
+        f"by three norms; components are counted from 0 to 1. In L2, half of the changes are at most "
+        f"{decimal(values[0.5], 3)}, nine in ten at most {decimal(values[0.9], 3)}, the largest is "
+        f"{decimal(values[1.0], 3)}."
+    )
+    return Figure(name, title, "change_quantiles", said, [Panel(chart=change_sizes(rows))])
+
+
 def _change(source: Source) -> Figure:
     from reports.charts.matrix import class_matrices
 
-    title, name = "How far images had to change, by class pair", f"change{source.end}"
+    title, name = "Change by class pair", f"change{source.end}"
     rows = source.of_attack("attack_summary").drop_nulls("median_l2").filter(pl.col("successes") > 0)
     if rows.is_empty():
-        return Figure(name, title, "attack_summary", "No pair succeeded: no image was changed.")
+        return Figure(name, title, "attack_summary", "No pair succeeded: there is no change to measure.")
     facts, rows = source.facts, rows.sort("median_l2", "label", "target")
     ends = [rows.row(0, named=True), rows.row(-1, named=True)]
     near, far = (
@@ -125,8 +156,7 @@ def _change(source: Source) -> Figure:
     )
     said = (
         f"Median L2 of the change over the successes of a class pair: smallest from {near}, largest from "
-        f"{far}. "
-        "Pixels are counted from 0 to 1."
+        f"{far}. Components are counted from 0 to 1."
     )
     chart = class_matrices(rows, facts, "median_l2", "median L2 of the change", ".2f")
     return Figure(name, title, "attack_summary", said, [Panel(chart=chart)])

@@ -33,9 +33,10 @@ def figure(diagnostics: pl.DataFrame) -> Figure:
         else "All maps are finite."
     )
     said += (
-        " Start is the logit explained; shares are medians over the finite maps: of the relevance that "
-        "reached the image, that biases and the stabiliser took, that met no contribution to go to. The "
-        "gap is what these leave unexplained, as a share of the largest of them: rounding."
+        " Start is the logit explained, with which relevance begins. Shares of it are medians over the "
+        "finite maps: what reached the image (sum), what biases and the stabiliser took, and what was lost "
+        "where no input had contributed. The gap is what these leave unexplained, as a share of the largest "
+        "of them: rounding."
     )
     panels = by_convention(diagnostics, lambda part, names: Panel(table=_table(part, names)))
     return Figure("diagnostics", "Where relevance went", "map_diagnostics", said, panels)
@@ -43,9 +44,10 @@ def figure(diagnostics: pl.DataFrame) -> Figure:
 
 def _table(diagnostics: pl.DataFrame, methods: Sequence[str]) -> Table:
     table = Table(("method", "map of", *(title for title, _, _ in _COLUMNS)))
-    first = pl.col("subject") != ORIGINAL
+    later = pl.col("subject") != ORIGINAL
+    unusual = (pl.col("explains") == "label") == later
     for method in methods:
-        rows = diagnostics.filter(pl.col("method") == method).sort(first, "subject", "explains").to_dicts()
+        rows = diagnostics.filter(pl.col("method") == method).sort(later, "subject", unusual).to_dicts()
         for i, row in enumerate(rows):
             cells = tuple(number(row[column], form) for _, column, form in _COLUMNS)
             usual = "label" if row["subject"] == ORIGINAL else "target"

@@ -7,10 +7,9 @@ from textwrap import fill
 import numpy as np
 import polars as pl
 
-from reports.names import ORIGINAL, count, method_order, plural
+from reports.names import NO_BREAK, ORIGINAL, count, full_name, method_order, plural
 from reports.parts import Figure, Panel, Results
 from reports.results import StudyFacts
-from reports.sentences import full_name
 from reports.table import Cell, Row, Table
 
 TOP = 12
@@ -33,8 +32,8 @@ WORDS = {
     "for another class, the target.",
     "pair": "A correctly classified original, explained for its label, and an adversarial example of it, "
     "explained for the target.",
-    "most relevant, top 1 %, top 10 %": "The components of largest relevance, signed: the single one, and "
-    "the best 1 % and 10 %. Ties are ordered by the component's place.",
+    f"most relevant, top 1{NO_BREAK}%, top 10{NO_BREAK}%": "The components of largest relevance, signed: "
+    "the single one, and the best 1 % and 10 %. Ties are ordered by the component's place.",
     "overlap": "Share of the original's top components that are among the top components of the adversarial "
     "example's map.",
     "by chance": "The overlap that two maps without any connection would have.",
@@ -66,7 +65,7 @@ def figures(results: Results, facts: StudyFacts) -> list[Figure]:
 def _example(maps: pl.DataFrame, facts: StudyFacts) -> Figure | None:
     from reports.charts.agreement import example_ranks, rank_slopes
 
-    maps = maps.filter(pl.col("status") == "ok")
+    maps = facts.in_order(maps.filter(pl.col("status") == "ok"))
     for method in method_order(maps["method"]):
         of_method = maps.filter(pl.col("method") == method)
         for row in of_method.filter(pl.col("subject") != ORIGINAL).iter_rows(named=True):
@@ -79,10 +78,12 @@ def _example(maps: pl.DataFrame, facts: StudyFacts) -> Figure | None:
             ranks = example_ranks(original, adversarial, row["width"], row["channels"], top)
             stayed = ranks.filter(pl.col("adversarial") <= top).height
             said = (
-                f"{full_name(method)}, image {row['image_id']} ({facts.class_name(row['label'])}) and its "
-                f"adversarial example towards {facts.class_name(row['target'])} ({row['attack']}): the "
-                f"{plural(top, 'component')} most relevant in the original's map, and where they stand in "
-                f"the other, of {count(len(original))}. Among the first {top} of both: {count(stayed)}."
+                f"Image {row['image_id']} ({facts.class_name(row['label'])}) and its adversarial example "
+                f"towards {facts.class_name(row['target'])} ({row['attack']}), {full_name(method)}: the "
+                f"{plural(top, 'component')} most relevant in the original's map, and where among all "
+                f"{count(len(original))} they stand in the other map; {count(stayed) if stayed else 'none'} "
+                f"of them are among its first {top}. A component's rank shift is its place on the right less "
+                "that on the left."
             )
             title = "How a rank shift is made (Fig. 4)"
             return Figure("rank-shift-example", title, "map_gallery", said, [Panel(chart=rank_slopes(ranks))])

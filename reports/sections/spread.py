@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from reports.names import ORIGINAL, count, decimal, epsilon, method_name, percent, plural
+from reports.names import ORIGINAL, count, decimal, epsilon, full_name, method_name, percent, plural, signed
 from reports.parts import Figure, Panel, Source, by_convention
-from reports.sentences import full_name
-from reports.table import Row, Table, number
+from reports.table import Row, Table, beside, number
+from reports.tables import points
 
 
 def figures(source: Source) -> list[Figure]:
@@ -36,13 +36,15 @@ def _by_epsilon(source: Source) -> Figure | None:
         if wide.height > 1:
             low, high = wide.row(0, named=True), wide.row(-1, named=True)
             said.append(
-                f"Of originals it lies between {decimal(low['std'], 3)} ({full_name(low['method'])}) and "
-                f"{decimal(high['std'], 3)} ({full_name(high['method'])})."
+                f"between {decimal(low['std'], 3)} ({full_name(low['method'])}) and "
+                f"{decimal(high['std'], 3)} ({full_name(high['method'])})"
             )
     if not panels:
         return None
     title = "Standard deviation of relevance by epsilon"
-    text = " ".join(["Epsilon is added to every denominator; LRP-0 has none.", *said])
+    text = "Epsilon is added to every denominator; LRP-0 has none."
+    if said:
+        text += f" Of originals the standard deviation lies {', and '.join(said)}."
     return Figure(f"std-by-epsilon{source.end}", title, "relevance_moments", text, panels)
 
 
@@ -62,15 +64,36 @@ def _quantile_quantile(source: Source) -> Figure:
     if not change.is_empty():
         largest = change.sort(pl.col("change").abs(), "method", "level").row(-1, named=True)
         said = (
-            "Each point is a level of the tables above: across, its quantile of originals, up, that of "
-            "adversarial "
-            f"examples. On the dashed line both are the same. Farthest from it: "
-            f"{full_name(largest['method'])} at "
-            f"level {largest['level']:g}, by {decimal(abs(largest['change']), 3)}."
+            "Each point is a level of Tables 3 and 4: across, its quantile of originals, up, that of "
+            "adversarial examples; on the dashed line both are the same. Farthest from it: "
+            f"{full_name(largest['method'])} at level {largest['level']:g}, by "
+            f"{decimal(abs(largest['change']), 3)}. Below, both side by side."
         )
-    panels = by_convention(change, lambda part, _: Panel(chart=quantile_quantile(part)))
-    title = "Quantiles of adversarial examples against those of originals"
+    panels = by_convention(
+        change, lambda part, m: Panel(chart=quantile_quantile(part), table=_change_table(part, m))
+    )
+    title = "Quantiles of adversarial examples against those of originals (Table 3 against 4)"
     return Figure(f"quantile-quantile{source.end}", title, "relevance_quantile_change", said, panels)
+
+
+def _change_table(change: pl.DataFrame, methods: Sequence[str]) -> Table:
+    """Of each method the quantiles of originals, of adversarial examples, and what the latter have more."""
+    levels = sorted(set(change["level"]))
+    table = Table(("method", "map of", *(f"{level:g}" for level in levels)))
+    rows = {(row["method"], row["level"]): row for row in change.iter_rows(named=True)}
+    for method in methods:
+        mine = [rows.get((method, level), {}) for level in levels]
+        for i, (who, column, form) in enumerate(
+            (
+                (ORIGINAL, "original_value", decimal),
+                ("adversarial", "value", decimal),
+                ("change", "change", signed),
+            )
+        ):
+            head = (method_name(method), 3 if i == 0 else 0)
+            cells = tuple(number(row.get(column), form) for row in mine)
+            table.rows.append(Row((head, (who, 1)), cells, "difference" if who == "change" else ""))
+    return table
 
 
 _TAILS = (("negative", 0.01), ("negative", 0.5), ("positive", 0.5), ("positive", 0.99))
@@ -92,7 +115,12 @@ def _tails(source: Source) -> Figure:
 
 
 def _tail_table(tails: pl.DataFrame, methods: Sequence[str], attack: str) -> Table:
-    heads = ("negative, smallest 1 %", "negative, median", "positive, median", "positive, largest 1 %")
+    heads = (
+        "negative, smallest 1\N{NO-BREAK SPACE}%",
+        "negative, median",
+        "positive, median",
+        "positive, largest 1\N{NO-BREAK SPACE}%",
+    )
     table = Table(("method", "map of", *heads))
     values = {
         (r["method"], r["subject"], r["sign"], r["level"]): r["value"] for r in tails.iter_rows(named=True)
@@ -124,8 +152,7 @@ def _near_zero(source: Source) -> Figure:
             cells = [number(row["methods"], count)]
             for column in ("share_zero", "share_near_zero", "positive_near_zero", "negative_near_zero"):
                 printed = source.published.near_zero(who, column)
-                remark = "" if printed is None else f"printed: {percent(printed, 2)}"
-                cells.append(number(row[column], lambda v: percent(v, 2), remark))
+                cells.append(beside(row[column], printed, lambda v: percent(v, 2), points))
             table.rows.append(Row(((who, 1),), tuple(cells)))
     most = int(rows["methods"].max() or 0)  # pyright: ignore[reportArgumentType]
     said = f"Mean of the shares of {plural(most, 'method')}, each of which counts the same."

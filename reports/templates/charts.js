@@ -1,6 +1,7 @@
 // Charts in reach of the reader are drawn first, then the page is ready (data-ready), then the others are
 // drawn one by one between what the reader does, until all are (data-drawn). Colours are the style sheet's.
-const SMALLEST = 0.75; // a chart wider than its place is scaled down to this; below, its place scrolls
+const SMALLEST = 0.7; // a chart wider than its place is scaled down to this; below, its place scrolls
+const NARROWEST = 150; // pixels
 const failed = [];
 const views = new WeakMap();
 
@@ -14,14 +15,23 @@ function whole(spec, { texts, sets }) {
   return { ...spec, datasets: Object.fromEntries(spec.datasets.map((name) => [name, rows(sets[name])])) };
 }
 
+// A single view is narrowed to its place; of small multiples as many stand side by side as have room, and one
+// alone takes what there is.
 function fitted(place, spec) {
-  const cell = spec.usermeta?.cell;
-  if (!cell || !spec.columns) return spec;
+  const { cell, margin = 70 } = spec.usermeta ?? {};
   const figure = place.closest("figure");
   const style = getComputedStyle(figure);
   const room = figure.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-  return { ...spec, columns: Math.max(1, Math.min(spec.columns, Math.floor(room / cell))) };
+  const narrowed = (width, most) => Math.max(NARROWEST, Math.min(most * width, room - margin));
+  if (typeof spec.width === "number") return { ...spec, width: narrowed(spec.width, 1) };
+  if (!cell || !spec.columns) return spec;
+  const columns = Math.max(1, Math.min(spec.columns, Math.floor((room - margin) / cell)));
+  const { width } = spec.spec;
+  if (columns > 1 || typeof width !== "number") return { ...spec, columns };
+  return { ...spec, columns, spec: { ...spec.spec, width: narrowed(width, 1.5) } };
 }
+
+const size = (spec) => [spec.columns, spec.spec?.width, spec.width].map((x) => (typeof x === "number" ? x : "")).join();
 
 function fail(name, error) {
   failed.push(name);
@@ -34,7 +44,7 @@ function fail(name, error) {
 async function draw(place, charts) {
   const { config } = charts;
   const shown = whole(fitted(place, charts.specs[place.dataset.chart]), charts);
-  place.dataset.columns = shown.columns ?? "";
+  place.dataset.size = size(shown);
   try {
     views.get(place)?.finalize();
     views.set(place, await window.vegaEmbed(place, shown, { actions: false, renderer: "svg", config }));
@@ -91,7 +101,7 @@ async function start() {
   const refit = async () => {
     for (const place of document.querySelectorAll("[data-chart]")) {
       const spec = charts.specs[place.dataset.chart];
-      if (String(fitted(place, spec).columns ?? "") !== place.dataset.columns) await draw(place, charts);
+      if (size(fitted(place, spec)) !== place.dataset.size) await draw(place, charts);
     }
   };
   window.addEventListener("resize", () => {

@@ -31,6 +31,7 @@ pairs as (
         signed_rank(rank, start) as signed,
         signed_rank(other_rank, other_start) as other_signed
     from compared_maps
+    semi join held_series using (dataset, model, method, subject)
 ),
 
 weights as (

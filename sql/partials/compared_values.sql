@@ -18,6 +18,7 @@ pairs as (
         row_number() over () as pair,
         *
     from compared_maps
+    semi join held_series using (dataset, model, method, subject)
     where reference = 'original'
 ),
 

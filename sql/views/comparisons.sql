@@ -12,7 +12,8 @@
 --   path F: that of the original moved by the fraction F of the change
 --   darkened: that of the original with many components an 8-bit level lower
 --   other image of the class, other image: that of another original, explained for its own label; once an
---     image, with no target: what maps share that have nothing but the network, and the class, in common
+--     image, with no target: what maps share that have nothing but the network, and the class, in common; see
+--     other_images
 -- The adversarial example's map R(x', t) is compared with
 --   question at the adversarial image: R(x', y)
 --   image at the target: R(x, t)
@@ -25,19 +26,6 @@
 -- of one map among the other's, `is_target` whether the map that is compared explains the target, `is_tied`
 -- whether at the band's edge more than a tenth of it ties.
 with
-
-controlled as (
-    select control_of as attack from attacks
-    where control_of is not null
-    union
-    select subject as attack from relevance
-    where subject != 'original' and explains = 'label'
-),
-
-whose as (
-    select * from attack_subjects
-    where attack in (from controlled)
-),
 
 -- of maps of examples
 designs (explains, reference, comparison, is_of_design) as (
@@ -58,7 +46,7 @@ of_examples as (
         designs.comparison,
         designs.is_of_design
     from compared_ranks as ranks
-    inner join whose using (subject)
+    inner join attack_subjects as whose using (subject)
     inner join designs using (explains, reference)
     where not whose.is_control
 ),
@@ -71,7 +59,7 @@ of_controls as (
         whose.kind as comparison,
         false as is_of_design
     from compared_ranks as ranks
-    inner join whose using (subject)
+    inner join attack_subjects as whose using (subject)
     where
         whose.is_control
         and ranks.reference = if(whose.algorithm in ('round', 'floor'), 'example', 'original')
@@ -86,7 +74,10 @@ of_questions as (
         true as is_of_design
     from compared_ranks as ranks
     inner join attacked as pairs using (dataset, model, target, image_id)
-    where ranks.subject = 'original' and pairs.status = 'success' and pairs.attack in (from controlled)
+    where
+        ranks.subject = 'original'
+        and pairs.status = 'success'
+        and pairs.attack in (from controlled_attacks)
 ),
 
 of_pairs as (
@@ -97,35 +88,15 @@ of_pairs as (
     select * from of_questions
 ),
 
-attacked_images as (
-    select distinct
-        dataset,
-        model,
-        attack,
-        image_id
-    from attacked
-    where status = 'success' and attack in (from controlled)
-),
-
 of_others as (
     select
-        besides.dataset,
-        besides.model,
-        besides.method,
-        images.attack,
-        besides.image_id,
-        besides.label,
-        besides.kind as comparison,
-        besides.n,
-        besides.tied_1,
-        besides.tied_10,
-        'label' as explains,
+        *,
         null::integer as target,
+        'label' as explains,
         null::double as fraction,
-        len(list_filter(besides.places[:besides.k_1], lambda place: place < besides.k_1)) as counted_1,
-        len(list_filter(besides.places, lambda place: place < len(besides.places))) as counted_10
-    from other_images as besides
-    inner join attacked_images as images using (dataset, model, image_id)
+        shared_1 as counted_1,
+        shared_10 as counted_10
+    from other_images
 ),
 
 together as (

@@ -76,6 +76,7 @@ of_examples as (
         maps.*,
         successes.next
     from maps
+    semi join held_series using (dataset, model, method, subject)
     inner join successes using (dataset, model, subject, target, image_id)
 ),
 

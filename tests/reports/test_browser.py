@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from collections import defaultdict
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -18,6 +20,20 @@ PAPER = 182
 """Width of what is printed on A4 between the margins of the page's style, in mm; its height is 267."""
 
 PER_MM = 96 / 25.4
+
+LINKS = """() => {
+  for (const chart of document.querySelectorAll("[data-chart]")) {
+    chart.style.position = "relative";
+    for (const edge of ["upper", "lower"]) {
+      const link = document.createElement("a");
+      link.href = `https://chart.invalid/${edge}/${chart.dataset.chart}`;
+      link.textContent = ".";
+      const place = { upper: "top: 0", lower: "bottom: 0" }[edge];
+      link.style = `position: absolute; left: 0; ${place}; height: 2px; width: 9px; overflow: hidden`;
+      chart.append(link);
+    }
+  }
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +67,7 @@ def picker(figure, name):
 
 def test_all_charts_are_drawn(shown, page):
     places = every(shown, "[data-chart]", "e.dataset.chart")
-    assert sorted(places) == sorted(PageReader(page).specs) and len(places) == 24
+    assert sorted(places) == sorted(PageReader(page).specs) and len(places) == 25
     marks = ".querySelectorAll('svg [class*=mark-] > :is(path, image, text, line)').length"
     drawn = every(shown, "[data-chart]", f"[e.dataset.chart, e{marks}]")
     assert [chart for chart, count in drawn if count < 5] == []
@@ -68,7 +84,7 @@ def test_a_chart_that_fails_is_told(browser, page, tmp_path):
     with opened(browser, path) as shown:
         assert shown.locator("body").get_attribute("data-drawn") == "failed"
         assert "Charts that could not be drawn: success-0-0" in shown.locator("#problem").inner_text()
-        assert len(every(shown, "[data-chart] svg.marks", "1")) == 23
+        assert len(every(shown, "[data-chart] svg.marks", "1")) == 24
 
 
 def test_pickers_change_the_gallery(shown, frames, facts):
@@ -151,12 +167,46 @@ def test_nothing_is_cut_on_paper(browser, path):
         boxes = every(
             page, "[data-chart]", "[e.dataset.chart, e.querySelector('svg').getBoundingClientRect().toJSON()]"
         )
-        assert len(boxes) == 24
+        assert len(boxes) == 25
         for name, box in boxes:
             assert 0 < box["width"] <= PAPER * PER_MM + 1, name
             assert 0 < box["height"] <= 267 * PER_MM, name
         assert page.evaluate("document.documentElement.scrollWidth") <= PAPER * PER_MM + 1
         assert page.pdf(prefer_css_page_size=True)[:5] == b"%PDF-"
+
+
+def test_no_chart_is_cut_between_pages(browser, path):
+    """Links at the upper and at the lower edge of each chart come to the same page of the PDF."""
+    with opened(browser, path) as page:
+        names = every(page, "[data-chart]", "e.dataset.chart")
+        page.evaluate(LINKS)
+        printed = page.pdf(prefer_css_page_size=True)
+    objects = dict(re.findall(rb"(?s)\n(\d+) 0 obj\n(.*?)\nendobj", printed))
+    pages = [text for text in objects.values() if re.search(rb"/Type\s*/Page\b", text)]
+    found = defaultdict(set)
+    for number, text in enumerate(pages):
+        annotations = re.search(rb"/Annots\s*\[(.*?)\]", text)
+        for reference in re.findall(rb"(\d+) 0 R", annotations[1] if annotations else b""):
+            if link := re.search(rb"https://chart\.invalid/(upper|lower)/([\w-]+)", objects[reference]):
+                found[link[2].decode()].add((link[1].decode(), number))
+    assert set(found) == set(names) and len(pages) > 10
+    for name, edges in found.items():
+        assert sorted(edge for edge, _ in edges) == ["lower", "upper"], name
+        assert len({number for _, number in edges}) == 1, name
+
+
+def test_charts_follow_the_width_of_the_window(browser, path):
+    with opened(browser, path) as page:
+        size = page.locator("#curve-0 [data-chart]").first.evaluate("e => e.dataset.size")
+        assert int(size.split(",")[0]) >= 4
+        page.set_viewport_size({"width": 390, "height": 900})
+        page.wait_for_function(
+            "document.querySelector('#curve-0 [data-chart]').dataset.size.startsWith('1,')"
+        )
+        page.wait_for_timeout(500)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        figure, chart = (page.locator(f"#probability-0 {s}").first.bounding_box() for s in (".scroll", "svg"))
+        assert figure and chart and chart["width"] <= figure["width"] + 1
 
 
 def test_a_phone_need_not_scroll_sideways(browser, path):

@@ -14,7 +14,7 @@ from PIL import Image
 from reports.charts.attacks import pair_gallery, success_matrix
 from reports.charts.ranking import rank_shift_histograms
 from reports.images import amplification, blank_uri, difference_uri, map_uri, photo_uri
-from reports.names import convention, decimal, method_name, method_order, percent, signed
+from reports.names import convention, decimal, method_name, method_order, percent, signed, significant
 from reports.page import chart_specs, side_by_side
 from reports.published import published_figures
 from reports.sections import sections
@@ -148,6 +148,22 @@ def test_rules_by_layer_position_and_other_methods_are_named():
 
 
 def test_numbers_are_written_to_sense():
+    written = {
+        0.0: "0",
+        0.0691: "0.069",
+        -0.599: "\u22120.6",
+        1.0: "1",
+        1.39: "1.4",
+        421.7: "420",
+        5321.0: "5,300",
+    }
+    written |= {
+        1.48e23: "1.5e23",
+        -4.31e-7: "\u22124.3e\u22127",
+        0.000492: "0.00049",
+        0.000048: "4.8e\u22125",
+    }
+    assert {value: significant(value) for value in written} == written and significant(None) == "-"
     assert decimal(-0.00001) == "0.0000" and decimal(-1234.5, 1) == "−1,234.5" and decimal(None) == "-"
     assert signed(0.0123, 2) == "+0.01" and signed(-0.0123, 2) == "−0.01" and signed(0.001, 2) == "0.00"
     assert percent(0.12345) == "12.3\N{NO-BREAK SPACE}%" and percent(float("nan")) == "-"

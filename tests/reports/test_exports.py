@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from reports.exports import export, export_count
+from reports.names import band_name
 from reports.page import ReportError, page_content, render_page, side_by_side
 from reports.parts import Figure, Group, Panel, Section
 from reports.table import Cell, Row, Table
@@ -61,8 +62,8 @@ def test_studies_stand_side_by_side(frames, facts):
         carried = page.results[name]["topk_overlap"]["columns"]["overlap"]
         assert carried == own["topk_overlap"]["overlap"].to_list()
     heads = [text for text, value in page.figures["summary"].rows[0]]
-    assert [head for head in heads if "top 10" in head] == [
-        "lbfgs (small), top 10 %", "lbfgs (other), top 10 %",
+    assert [head for head in heads if "top\N{NO-BREAK SPACE}10" in head] == [
+        *(f"lbfgs ({name}), {band_name('10 %')}" for name in ("small", "other"))
     ]  # fmt: skip
     ids = {"overlap-0", "overlap-1", "scope", "scope-1", "diagnostics-1", "maps-1"}
     assert ids <= set(page.figures)

@@ -4,11 +4,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reports.charts.agreement import example_ranks
-from reports.names import epsilon, method_name
+from reports.charts.agreement import LINE, SLOPES, apart, example_ranks
+from reports.names import decimal, epsilon, method_name, signed
 from reports.page import render_page
 from reports.published import published_figures
 from reports.results import CURVE_POINTS, StudyFacts
+from reports.sentences import matrix
+from reports.table import beside
 from tests.reports.page_reader import PageReader
 from tests.reports.small_study import make_study, results
 
@@ -81,7 +83,9 @@ def test_low_probability_counts_are_the_result(read, frames):
     assert sorted(row["share"] for row in shown) == sorted(rows["share"].to_list())
     mine = rows.filter(threshold_of="study")
     text = read.figures["low-probability-0"].text
-    assert f"{mine['examples'].sum()} of {mine['successes'].sum()} successes have" in text
+    below = mine["threshold"][0]
+    assert f"below {below:.4f}, quantile 0.005 of this study, for {mine['examples'].sum()} of" in text
+    assert f" of {mine['successes'].sum()} successes" in text
 
 
 def test_change_is_the_median_of_each_class_pair(read, frames, facts):
@@ -93,6 +97,83 @@ def test_change_is_the_median_of_each_class_pair(read, frames, facts):
     assert {
         (r["label_name"], r["target_name"]): r["median_l2"] for r in drawn(read, "change-0-0")
     } == expected
+
+
+def test_sizes_are_the_quantiles_of_the_change(read, frames):
+    names = {"l2": "L2", "linf": "L\u221e", "l1": "L1"}
+    rows = frames["change_quantiles"].select("norm", "level", "value").rows()
+    expected = {(names[norm], level): value for norm, level, value in rows}
+    shown = {(r["norm"].partition(",")[0], r["level"]): r["value"] for r in drawn(read, "sizes-0-0")}
+    assert shown == expected and len(expected) > 40
+    assert f"the largest is {decimal(expected['L2', 1.0], 3)}" in read.figures["sizes-0"].text
+
+
+def test_tables_3_and_4_stand_side_by_side(read, frames):
+    change = frames["relevance_quantile_change"].filter(subject="lbfgs")
+    for method in change["method"].unique():
+        mine = change.filter(method=method).sort("level")
+        at = numbers(read.figures["quantile-quantile-0"]).index(mine["original_value"].to_list())
+        found = numbers(read.figures["quantile-quantile-0"])[at + 1 : at + 3]
+        assert found == [mine["value"].to_list(), mine["change"].to_list()]
+
+
+def test_rank_shift_is_told_as_a_share_of_all_components_too(read, frames):
+    rows = drawn(read, "shift-0-0")
+    n = 12 * 12 * 3
+    assert all(row["low_share"] == pytest.approx(row["bin_low"] / n) for row in rows)
+    ticks = {
+        chart["spec"]["encoding"]["x"]["axis"]["labelExpr"] for chart in read.specs["shift-0-0"]["hconcat"]
+    }
+    assert all(f"datum.value / {n}," in tick for tick in ticks)
+
+
+def test_what_was_printed_stands_beside_with_the_difference(read, frames):
+    row = frames["attack_overview"].row(0, named=True)
+    gap = signed(100 * (row["success_rate"] - 0.9661), 2)
+    assert f"{gap} to printed" in read.figures["attack-overview"].text
+    moments = frames["relevance_moments"].filter(method="published-lrp-alpha1-beta0")
+    for subject, printed in (("original", 0.1013), ("lbfgs", 0.0930)):
+        std = moments.filter(subject=subject, explains="label" if subject == "original" else "target")[
+            "std"
+        ].item()
+        assert f"printed {printed:.4f}\n{signed(std - printed)}" in read.figures["moments-0"].text
+    shift = frames["rank_shift_quantiles"].filter(
+        method="published-lrp-alpha1-beta0", original_band="10 %", adversarial_band="10 %", level=0.5
+    )
+    beside = f"printed 51.0\n{signed(shift['abs_shift'].item() - 51, 1)}"
+    assert beside in read.figures["shift-quantiles-0"].text
+    assert f"printed 0.00\n{signed(shift['mean_shift'].item(), 2)}" in read.figures["shift-quantiles-0"].text
+    assert "The paper's classifier took 8,902 of 10,000 test images" in read.figures["scope"].text
+
+
+@pytest.mark.parametrize(
+    ("value", "css"), [(0.5, ""), (0.504, ""), (0.506, "gap1"), (0.47, "gap2"), (0.56, "gap3"), (None, "")]
+)
+def test_differences_are_coloured_by_size(value, css):
+    cell = beside(value, 0.5, decimal, signed)
+    assert cell.css == css and cell.remark.startswith("printed 0.5000")
+    assert beside(value, None, decimal, signed).remark == ""
+    large = beside(None if value is None else 100 * value, 50.0, decimal, signed, unit=100.0)
+    assert large.css == css
+
+
+@pytest.mark.parametrize(
+    ("successes", "said"),
+    [
+        ((4, 4), "Every attacked pair succeeded, in 2 class pairs."),
+        ((0, 0), "No attacked pair succeeded, in 2 class pairs."),
+        ((4, 3), "In 1 of 2 class pairs all succeeded; the lowest rate is 75.0 % (plane to bird, 3 of 4)."),
+        (
+            (1, 3),
+            "The success rates of 2 class pairs lie between 25.0 % (plane to car, 1 of 4) and 75.0 % "
+            "(plane to bird, 3 of 4).",
+        ),
+    ],
+)
+def test_success_by_class_pair_is_told_by_its_ends(facts, successes, said):
+    rows = pl.DataFrame({"targeted": True, "label": 0, "target": [1, 2], "pairs": 4, "successes": successes})
+    rows = rows.with_columns(success_rate=pl.col("successes") / pl.col("pairs"))
+    assert matrix(rows, facts).replace("\N{NO-BREAK SPACE}", " ") == said
 
 
 def test_runner_up_tails_zero_and_diagnostics_are_the_results(read, frames):
@@ -111,7 +192,8 @@ def test_runner_up_tails_zero_and_diagnostics_are_the_results(read, frames):
     columns = ("methods", "share_zero", "share_near_zero", "positive_near_zero", "negative_near_zero")
     assert [zero[c] for c in columns] in numbers(read.figures["near-zero-0"])
     assert published_figures().near_zero("adversarial", "share_zero") == 0.0036
-    assert "printed: 0.36" in read.figures["near-zero-0"].text
+    points = signed(100 * (zero["share_zero"] - 0.0036), 2)
+    assert f"printed 0.36\N{NO-BREAK SPACE}%\n{points}" in read.figures["near-zero-0"].text
     first = frames["map_diagnostics"].filter(method="lrp-0", subject="lbfgs").row(0, named=True)
     values = [first[c] for c in ("maps", "non_finite_maps", "zero_maps", "negative_starts", "sum_share")]
     assert any(row[:5] == values for row in numbers(read.figures["diagnostics"]))
@@ -147,6 +229,14 @@ def test_example_follows_the_best_components():
         y, x, channel = np.unravel_index(component, (4, 4, 3))
         assert row["component"] == f"row {y}, column {x}, {('red', 'green', 'blue')[channel]}"
     assert ranks["original"].to_list() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("places", [[1, 2, 3], [3000, 3001, 3002, 3072], [5, 5000], list(range(3061, 3073))])
+def test_numbers_of_the_example_do_not_cover_each_other(places):
+    last = 3072
+    heights = SLOPES * np.log(apart(pl.Series([min(p, last) for p in places]), last)) / np.log(last)
+    assert (np.diff(heights) >= LINE - 1e-6).all()
+    assert heights.min() >= -1e-6 and heights.max() <= SLOPES + 1e-6
 
 
 def test_study_can_be_cited(frames, facts):

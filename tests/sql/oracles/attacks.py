@@ -10,6 +10,8 @@ from oracles.base import as_double, attacked_of, grouped, oracle, quantile, shar
 ATTACK = ("dataset", "model", "attack")
 PROBABILITY_LEVELS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
 
+CHANGE_LEVELS = [0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0]
+
 
 @oracle
 def attack_summary(rows: Rows) -> list[Row]:
@@ -84,6 +86,16 @@ def target_probability_quantiles(rows: Rows) -> list[Row]:
         key | {"successes": len(won), "level": level} | {"value": quantile(won, "target_probability", level)}
         for key, won in grouped(successes_of(attacked_of(rows)), *ATTACK)
         for level in PROBABILITY_LEVELS
+    ]
+
+
+@oracle
+def change_quantiles(rows: Rows) -> list[Row]:
+    return [
+        key | {"successes": len(won), "norm": norm, "level": level} | {"value": quantile(won, norm, level)}
+        for key, won in grouped(successes_of(attacked_of(rows)), *ATTACK)
+        for norm in ("l1", "l2", "linf")
+        for level in CHANGE_LEVELS
     ]
 
 
