@@ -208,7 +208,7 @@ def _scipy_ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def add_control(lake: Path) -> None:
-    """Name a control of an attack, if there is none: maps are held against others where there are controls."""
+    """Name a control of an attack, if there is none: else maps are not held against others."""
     rows = {path: pq.read_table(path) for path in sorted(lake.glob("attacks/*.parquet"))}
     known = {path: table.to_pylist()[0] for path, table in rows.items()}
     if all(row["control_of"] is None for row in known.values()):
