@@ -24,16 +24,15 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
 from scipy.ndimage import correlate1d
 from scipy.stats import rankdata
 
 from compute import comparison, pair_measures, similarity
-from compute.attacks.controls import Noise
 from compute.ranking import finish_maps, top_places
-from flows.lake import Lake
 from sql.catalog import LakeDatabase, Scope, open_lake
-from sql.tables import ATTACKS
 from tests.benchmarks.lakes import analysed_alone, folder_beside, linked
 from tests.benchmarks.measuring import peak_memory, verdict
 from tests.lake_generator import Specification, generate
@@ -208,14 +207,28 @@ def _scipy_ssim(a: np.ndarray, b: np.ndarray) -> float:
     return ((2 * m * o + one) / (m**2 + o**2 + one) * (2 * both + two) / (va + vb + two)).mean()
 
 
+def add_control(lake: Path) -> None:
+    """Name a control of an attack, if there is none: else maps are not held against others."""
+    rows = {path: pq.read_table(path) for path in sorted(lake.glob("attacks/*.parquet"))}
+    known = {path: table.to_pylist()[0] for path, table in rows.items()}
+    if all(row["control_of"] is None for row in known.values()):
+        path, row = next(iter(known.items()))
+        control = row | {
+            "algorithm": "noise",
+            "control_of": row["attack"],
+            "attack": f"noise-{row['attack']}",
+        }
+        added = pa.Table.from_pylist([control], rows[path].schema)
+        pq.write_table(added, path.with_name(f"{control['attack']}.parquet"))
+
+
 def bench_lake(lake: Path) -> bool:
     maps = sum(1 for _ in lake.glob("relevance/**/ids-*.parquet"))
     dataset, model = next(lake.glob("relevance/dataset=*/model=*")).parts[-2:]
     scope = Scope(dataset.partition("=")[2], model.partition("=")[2])
     with folder_beside(lake) as folder:
         copy = linked(lake, folder / "lake")
-        control = Noise("lbfgs")  # maps are held against more than their original's where there is one
-        Lake(str(copy)).write_entity(ATTACKS, {"attack": "noise-lbfgs", **control.as_row()})
+        add_control(copy)
         started = time.perf_counter()
         similarity = analysed_alone(str(copy), scope, ANALYSES, "1GB")[1]
         seconds = time.perf_counter() - started

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from lakes import Row, Rows, band_size, toy_rows, write_lake
+from lakes import Row, Rows, band_size, toy_rows, with_other_designs, write_lake
 from typer.testing import CliRunner
 
 from flows.cli import app
@@ -68,9 +68,26 @@ def test_the_cookbook_is_read_as_a_whole() -> None:
     assert text.count("```python\n") == len(SCRIPTS) == 5
 
 
+OF_CONTROLS = (
+    "Does the map jump where the decision turns?",
+    "By which measure are maps furthest from chance, and furthest from noise?",
+    "What is left of a map when the network forgets?",
+)
+
+
+@pytest.fixture(scope="module")
+def controlled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LakeDatabase]:
+    rows = with_other_designs(toy_rows(image_ids=tuple(range(12)), methods=(EPSILON,), seed=4))
+    with open_lake(str(write_lake(tmp_path_factory.mktemp("controlled") / "lake", rows))) as lake:
+        yield lake
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_question_has_an_answer(toy: tuple[Rows, LakeDatabase], question: str) -> None:
-    answer = toy[1].query(QUESTIONS[question])
+def test_every_question_has_an_answer(
+    toy: tuple[Rows, LakeDatabase], controlled: LakeDatabase, question: str
+) -> None:
+    lake = controlled if question in OF_CONTROLS else toy[1]
+    answer = lake.query(QUESTIONS[question])
     assert answer.height > 0
     assert all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in answer.columns), answer.columns
     computed = [name for name in answer.columns if answer[name].null_count() == answer.height]
