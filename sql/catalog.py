@@ -301,10 +301,11 @@ class LakeDatabase:
     def keep(self, partial: str, files: Sequence[str]) -> None:
         """Let a partial result be read from `files` (paths in the lake) instead of being computed."""
         urls = ", ".join(literal(self._storage.glob_url("", path)) for path in files)
-        rows = f"read_parquet([{urls}], hive_partitioning = false)"
-        if not files:
-            rows = f"({package.partials()[partial].sql}) where false"
-        self.connection.execute(f"create or replace view {quoted(partial)} as select * from {rows}")
+        rows = f"select * from read_parquet([{urls}], hive_partitioning = false)"
+        if not files:  # without the statement that has no rows: to plan it alone takes a second
+            columns = view_columns(self.connection, partial)
+            rows = f"select {', '.join(f'null::{kind} as {quoted(c)}' for c, kind in columns)} where false"
+        self.connection.execute(f"create or replace view {quoted(partial)} as {rows}")
 
     def _show_table(self, table: Table) -> None:
         """Replace the table's view by one over its files, if it has any."""
