@@ -56,7 +56,7 @@ def analyse_scope(name: str, scope: Scope, lake: Lake, limit: int | None = None)
         return 0
     with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, reorder_joins=False) as database:
         for units in _stages(scope, lake):
-            make_units(lake, units)
+            _make_units(lake, units, database)
         _make_results(name, scope, lake, database, outdated)
     return len(outdated)
 
@@ -87,21 +87,20 @@ def merge(study: Study, lake: Lake) -> int:
 
 def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     """Compute the outdated ones among these partial results, on all cores."""
+    # what the files are was verified when the units were planned
+    with open_lake(lake.url, memory_limit=MEMORY_LIMIT, verify=False, reorder_joins=False) as database:
+        _make_units(lake, units, database)
+
+
+def _make_units(lake: Lake, units: Sequence[Unit], database: LakeDatabase) -> None:
+    """The same; narrows `database`."""
     work = list(together(units))
     if not work:
         return
     of_series = units[0].shard is None
     what, unit_name = ("quantiles", "series") if of_series else ("values and ranks", "shards")
-    # what the files are was verified when the units were planned
-    database = open_lake(
-        lake.url,
-        scope=scope_of_units([unit for piece in work for unit in piece]),
-        memory_limit=MEMORY_LIMIT,
-        verify=False,
-        reorder_joins=False,
-    )
+    database.narrow(scope_of_units([unit for piece in work for unit in piece]))
     with (
-        database,
         track(what, len(work), unit_name) as advance,
         closing((_of_series if of_series else _of_shards)(lake, database, work)) as done,
     ):

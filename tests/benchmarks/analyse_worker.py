@@ -34,7 +34,7 @@ Seconds = defaultdict[str, float]
 def analyse(lake: str) -> dict[str, Any]:
     """Seconds of the whole, of its stages and of each analysis, and the number of results written."""
     seconds: dict[str, Seconds] = {"stages": defaultdict(float), "analyses": defaultdict(float)}
-    _timed(analysing, "make_units", seconds["stages"], _stage)
+    _timed(analysing, "_make_units", seconds["stages"], _stage)
     _timed(LakeDatabase, "analyse", seconds["analyses"], lambda *arguments: arguments[1])
     started = time.perf_counter()
     written = analysing.analyse_scope("benchmark", _scope(lake), Lake(lake))
@@ -53,7 +53,7 @@ def _scope(lake: str) -> Scope:
     return Scope(dataset.partition("=")[2], model.partition("=")[2])
 
 
-def _stage(_: Lake, units: Sequence[Unit]) -> str:
+def _stage(_lake: Lake, units: Sequence[Unit], _database: LakeDatabase) -> str:
     return "series" if units[0].shard is None else "shards"
 
 
