@@ -67,8 +67,9 @@ create or replace macro rank_biased_chance(p, n) as
 (1 - (n + 1) * p ** n + n * p ** (n + 1)) / ((1 - p) * n) + p ** n;
 
 -- Whether maps of a method turn their sign with the logit that they start from: LRP whose rule at the output
--- shares it out by shares that add up to one whatever its sign. LRP-0 and LRP-epsilon divide by the logit, so
--- that its sign cancels: LRP-0 is input x gradient.
+-- shares it out by shares that are the same whatever its sign. LRP-0, LRP-epsilon and LRP-gamma divide by a
+-- sum of the logit's sign, which so cancels: LRP-0 is input x gradient. Of rules by layer position the first
+-- is that of the output.
 create or replace macro turns_with_logit(method) as
 regexp_matches(method, '^(published-)?lrp-')
-and not regexp_matches(method, '^(published-)?lrp-(0$|epsilon-)');
+and not regexp_matches(method, '^(published-)?lrp-(0(-|$)|epsilon-|gamma-)');

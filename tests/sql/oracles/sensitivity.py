@@ -107,7 +107,7 @@ def held_against(rows: Rows) -> list[tuple[Row, str, Row]]:
     return found
 
 
-TURNS = re.compile(r"(published-)?lrp-(?!0$|epsilon-)")
+TURNS = re.compile(r"(published-)?lrp-(?!0-|0$|epsilon-|gamma-)")
 """Methods whose maps turn their sign with the logit that they start from."""
 
 DESIGNS = {
