@@ -47,7 +47,8 @@ class Unit:
 
     shard: None for every shard. last_image: the scope's, where it cuts through the shard. found: what the
     file in place was made from. reads: files of other partial results that it is computed from. others:
-    subjects whose maps its own may be held against, originals aside.
+    subjects whose maps its own may be held against, originals aside. attacks: the scope's, which say what
+    stands next to what on the way of an attack.
     """
 
     partial: str
@@ -58,6 +59,7 @@ class Unit:
     found: Sources
     reads: tuple[tuple[str, tuple[str, ...]], ...] = ()
     others: tuple[str, ...] = ()
+    attacks: tuple[str, ...] | None = None
 
     @property
     def path(self) -> str:
@@ -122,12 +124,17 @@ def scope_of_units(units: Sequence[Unit]) -> Scope:
         tuple(sorted(set(names))) for names in zip(*(unit.series for unit in units), strict=True)
     )
     compares = any(package.partials()[unit.partial].compares for unit in units)
+    # an example is held against that of the next target, which is to be seen
+    everything = any(package.partials()[unit.partial].compares_everything for unit in units)
     targets = {_target(folder) for unit in units for folder in unit.outdated if folder != ALL_TARGETS}
+    targets = set() if everything else targets
+    attacks = {unit.attacks for unit in units}
     shards = {unit.shard for unit in units}
     subjects = tuple(sorted({*subjects, *(other for unit in units for other in unit.others)}))
     return Scope(
         dataset=datasets[0] if len(datasets) == 1 else None,
         model=models[0] if len(models) == 1 else None,
+        attacks=next(iter(attacks)) if len(attacks) == 1 else None,
         methods=methods,
         subjects=(ORIGINAL, *subjects) if compares else subjects,
         explains=None if compares else explains,
@@ -200,7 +207,7 @@ class Partials:
         path = _path(partial, series, shard, cut)
         found = self._lake.footer(path).get("made_from", {}) if self._lake.exists(path) else {}
         others = self._others(series) if package.partials()[partial].compares_everything else ()
-        return Unit(partial, series, shard, cut, sources, found, reads, others)
+        return Unit(partial, series, shard, cut, sources, found, reads, others, self._scope.attacks)
 
     def _wants(self, partial: Partial, series: Series) -> bool:
         *_, subject, explains = series

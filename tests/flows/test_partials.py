@@ -21,6 +21,7 @@ from flows.study import Study, load_study
 from sql import package
 from sql.catalog import Scope, analyses, open_lake
 from tests.lake_generator import Specification, generate
+from tests.sql.lakes import toy_rows, with_other_designs, write_lake
 
 SPECIFICATION = Specification(
     1150,
@@ -263,3 +264,37 @@ def test_relevance_beyond_its_range_is_named(fresh: tuple[Lake, Study]) -> None:
     )
     with pytest.raises(UserError, match=r"lrp-0 lbfgs target, shard 1: a relevance of -?[12].*; .* check"):
         analyse(study, lake)
+
+
+@pytest.fixture
+def designed(tmp_path: Path) -> Path:
+    """A lake of one method and attack with the 2 x 2 design and controls, without partial results."""
+    rows = toy_rows(image_ids=tuple(range(9)), methods=("lrp-0",), attacks=("lbfgs",), seed=1)
+    return write_lake(tmp_path / "designed", with_other_designs(rows))
+
+
+def assert_compared_as_by_sql(root: Path, scope: Scope) -> None:
+    """Bring what compares the ranks of maps up to date, and hold it against the SQL that defines it."""
+    lake = Lake(str(root))
+    make_units(lake, [unit for unit in Partials(scope, lake).of_shards() if unit.partial == "compared_ranks"])
+    units = [
+        unit for unit in Partials(scope, Lake(str(root))).of_shards() if unit.partial == "compared_ranks"
+    ]
+    assert all(unit.is_current for unit in units)
+    query, keys = "select * from compared_ranks", ["subject", "explains", "target", "image_id", "reference"]
+    with open_lake(lake.url, scope=scope) as direct, open_lake(lake.url, scope=scope) as kept:
+        kept.keep("compared_ranks", [unit.path for unit in units])
+        assert_frame_equal(kept.query(query).sort(keys), direct.query(query).sort(keys), rel_tol=1e-11)
+
+
+def test_maps_of_one_target_that_come_later_leave_the_next_target_what_it_was(designed: Path) -> None:
+    [path] = designed.glob("relevance/*/*/*/subject=original/explains=target/target=0/*.parquet")
+    held_back = path.rename(designed.parent / path.name)
+    assert_compared_as_by_sql(designed, Scope())
+    held_back.rename(path)
+    assert_compared_as_by_sql(designed, Scope())
+
+
+def test_points_of_the_way_that_are_none_of_the_study_are_passed_over(designed: Path) -> None:
+    assert_compared_as_by_sql(designed, Scope(attacks=("lbfgs", "path-0.25-lbfgs")))
+    assert_compared_as_by_sql(designed, Scope())
