@@ -180,12 +180,10 @@ def maps(gallery: pl.DataFrame) -> str:
     pairs = gallery.filter(pl.col("subject") != ORIGINAL)["place"].n_unique()
     text = (
         f"The maps of {plural(pairs, 'sampled pair')}, at first of {'all' if pairs <= 5 else 'five'}: pick a "
-        "label, a target or a method to see others. "
-        "The three channels of a pixel are added and each map is scaled to its own largest absolute "
-        "value: red speaks for "
-        "the explained class, blue against it, white is zero. An original is explained for its label, an "
-        "adversarial "
-        "example for the attack's target (untargeted: for the class reached)."
+        "label, a target or a method to see others. The three channels of a pixel are added and each map is "
+        "scaled to its own largest absolute value: red speaks for the explained class, blue against it, "
+        "white is zero. An original is explained for its label, an adversarial example for the attack's "
+        "target (untargeted: for the class reached)."
     )
     bad, zero = (gallery.filter(pl.col("status") == status).height for status in ("non_finite", "zero"))
     if not bad + zero:
@@ -252,8 +250,7 @@ ATTACK_NUMBERS = (
 )
 OVERLAP_TABLE = (
     "Share of the components of the first band in the original's map that lie in the second band of the "
-    "adversarial "
-    "example's map, mean over pairs; chance is the second band's share of all components."
+    "adversarial example's map, mean over pairs; chance is the second band's share of all components."
 )
 COMPARED_POINTS = (
     "Differences to the printed figures are in percentage points, coloured by size (0.5, 2 and 5)."

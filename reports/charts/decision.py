@@ -94,7 +94,7 @@ def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
             grid=True, domain=False, ticks=False, labelLimit=260
         ),
         yOffset=alt.YOffset("comparison:N", sort=list(SCORES.values())),
-        color=colour.legend(orient="top", labelLimit=300),
+        color=colour.legend(orient="top", direction="vertical", labelLimit=300, symbolOpacity=1),
         tooltip=[
             alt.Tooltip("method:N"),
             alt.Tooltip("comparison:N"),

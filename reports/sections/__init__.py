@@ -23,6 +23,7 @@ from reports.sections import (
     reading,
     spread,
 )
+from reports.sections.controls import jump_sentence, sanity_sentence
 
 __all__ = ["sections"]
 
@@ -55,7 +56,10 @@ def sections(studies: Sequence[Studied], published: PublishedFigures) -> list[Se
                 [Panel(table=tables.attack_table(overview, published))],
             )
             groups.insert(0, Group("", [everything]))
-        made.append(Section(name, title, () if groups else ("The study holds no attack.",), groups))
+        paragraphs, caveat = ((), "") if groups else (("The study holds no attack.",), "")
+        if name == "decision" and any(decision.is_controlled(decision.rows_of(s)) for _, _, s in sources):
+            paragraphs, caveat = (decision.INTRODUCTION,), decision.LIMITS
+        made.append(Section(name, title, paragraphs, groups, caveat))
     first = studies[0]
     last = [replace(one, study=first.label) for one in reading.figures(first.results, first.facts)]
     return [*made, Section("reading", "How to read this", (), [Group("", last)])]
@@ -87,8 +91,9 @@ def _together(studies: Sequence[Studied], analysis: str) -> pl.DataFrame:
 
 
 def _in_short(studies: Sequence[Studied]) -> Section:
-    overview, overlap, held = (
-        _together(studies, name) for name in ("attack_overview", "topk_overlap", "decision_sensitivity")
+    overview, overlap, held, jumps = (
+        _together(studies, name)
+        for name in ("attack_overview", "topk_overlap", "decision_sensitivity", "path_jump")
     )
     held = held.filter(pl.col("band") == decision.BAND)
     judged = held.filter(pl.col("comparison") == "adversarial").drop_nulls("verdict")
@@ -120,9 +125,14 @@ def _in_short(studies: Sequence[Studied]) -> Section:
         about = [sentences.overlap_spans(attack, overlap), sentences.attack_sentence(row)]
         if attack not in overlap["attack"]:  # what was run says why there is nothing to compare
             about.reverse()
-        first, *rest = [*([answers[attack]] if attack in answers else []), " ".join(about)]
+        jump = jump_sentence(jumps.filter(pl.col("attack") == attack))
+        held_against = " ".join(filter(None, (answers.get(attack, ""), jump)))
+        first, *rest = [*([held_against] if held_against else []), " ".join(about)]
         said += [f"Attack {attack}. {first}" if len(of_attack) > 1 else first, *rest]
-    without = [attack for attack in of_attack if attack not in answers]
+    for study in studies:
+        if forgotten := sanity_sentence(study.results["sanity_checks"]):
+            said.append(f"Study {study.label}. {forgotten}" if len(studies) > 1 else forgotten)
+    without = [attack for attack in overlap["attack"].unique(maintain_order=True) if attack not in answers]
     caveat = sentences.caveat(without) if without else ""
     return Section("in-short", "In short", said, [Group("", figures)], caveat)
 

@@ -47,15 +47,12 @@ def design(rows: pl.DataFrame, end: str) -> list[Figure]:
     if shown["comparison"].n_unique() < len(DESIGN):
         return []
     said = (
-        "R(x, y) is the map of image x explained for class y; x' is the adversarial example, t its "
-        "target. Share "
-        "of the top 10 % that two maps have in common, with 95 % intervals over images. Columns 2 and 5 "
-        "change "
-        "the image alone, 3 and 4 the question alone, 1 both, and 6 both the other way round. Maps of LRP "
-        "start from a logit, which is negative for most classes but the image's own. Where the rule at the "
-        "output does not divide by it, a negative one turns the whole map: such maps are turned back, "
-        "and the "
-        "rows 'as stored' leave them as they are."
+        "R(x, y) is the map of image x explained for class y; x' is the adversarial example, t its target. "
+        "Share of the top 10 % that two maps have in common, with 95 % intervals over images. Columns 2 and "
+        "5 change the image alone, 3 and 4 the question alone, 1 both, and 6 both the other way round. Maps "
+        "of LRP start from a logit, which is negative for most classes but the image's own. Where the rule "
+        "at the output does not divide by it, a negative one turns the whole map: such maps are turned back, "
+        "and the rows 'as stored' leave them as they are."
     )
 
     def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
@@ -77,6 +74,26 @@ def design(rows: pl.DataFrame, end: str) -> list[Figure]:
     ]
 
 
+def jump_sentence(rows: pl.DataFrame) -> str:
+    """What the way to the adversarial example shows, all methods together; rows: of path_jump, all bands."""
+    tested = rows.filter((pl.col("band") == BAND) & (pl.col("verdict") != "ties"))
+    if tested.is_empty():
+        return ""
+    jumps = tested.filter(verdict="jumps")
+    said = (
+        f"On the straight way to the adversarial example, the maps of {jumps.height} of "
+        f"{plural(tested.height, 'method')} change more where the class turns than elsewhere"
+    )
+    times = (jumps.filter(pl.col("rest") > 0)["turn"] / jumps.filter(pl.col("rest") > 0)["rest"]).sort()
+    if len(times) == 1:
+        said += f", {decimal(times[0], 1)} times as much"
+    if len(times) > 1:
+        said += f", {decimal(times[0], 1)} to {decimal(times[-1], 1)} times as much"
+    rest = method_order(tested.filter(pl.col("verdict") != "jumps")["method"])
+    few = f" ({', '.join(map(full_name, rest))})" if 0 < len(rest) <= 3 else ""
+    return f"{said}; those of the other {len(rest)} do not{few}." if rest else f"{said}."
+
+
 def jump(source: Source) -> list[Figure]:
     """Whether maps change more where the class does than elsewhere on the way."""
     rows = source.of_attack("path_jump").filter(pl.col("band") == BAND)
@@ -89,9 +106,8 @@ def jump(source: Source) -> list[Figure]:
     jumps = verdicts["jumps"]
     said = (
         "Between two neighbouring points of the way: one minus the overlap of their maps (top 10 %), per "
-        "unit of "
-        "the way, each map explained for the class that the network takes its image for. Where the class "
-        "changes, against the pair's other intervals. A map that explains the decision jumps there: so "
+        "unit of the way, each map explained for the class that the network takes its image for. Where the "
+        "class changes, against the pair's other intervals. A map that explains the decision jumps there: so "
         f"{'does' if len(jumps) == 1 else 'do'} {', '.join(jumps) if jumps else 'none'}."
     )
     if verdicts["even"] or verdicts["dips"]:
@@ -126,8 +142,8 @@ def measures(source: Source) -> list[Figure]:
         "The original's map and that of the adversarial example, by other measures than overlap; below each "
         "figure that of the noise control, then chance, where it is known: of maps whose components stand in "
         "another order. Rank-biased overlap gives the top 10 % 86 % of the weight. SSIM is high for maps "
-        "with "
-        "few large values, whatever these are, and Wasserstein's distance sees values without their places."
+        "with few large values, whatever these are, and Wasserstein's distance sees values without their "
+        "places."
     )
 
     def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
@@ -150,6 +166,34 @@ def measures(source: Source) -> list[Figure]:
     return [Figure(f"measures{source.end}", title, "map_similarity", said, by_convention(rows, panel))]
 
 
+LEFT = {
+    "depends on the weights": "next to nothing is left",
+    "depends in part": "part is left",
+    "keeps its map": "more than half is left",
+    "ties": "ties allow no verdict",
+}
+"""Verdicts of sanity_checks, and what they say of a map."""
+
+
+def sanity_sentence(rows: pl.DataFrame, named: int = 3) -> str:
+    """What is left of the maps when all weights are drawn anew; rows: of sanity_checks.
+
+    named: up to how many methods of a verdict are named, not only counted.
+    """
+    judged = rows.drop_nulls("verdict")
+    parts = []
+    for verdict, text in LEFT.items():
+        if methods := method_order(judged.filter(verdict=verdict)["method"]):
+            names = f" ({', '.join(map(full_name, methods))})" if len(methods) <= named else ""
+            parts.append(f"{text} for {plural(len(methods), 'method')}{names}")
+    if not parts:
+        return ""
+    return (
+        "When all weights of the network are drawn anew, of what the top 10 % of a map has in common with "
+        f"that of the trained network, above chance, {', '.join(parts)}."
+    )
+
+
 def sanity(source: Source) -> list[Figure]:
     """What maps keep when the network forgets; once a study, with its first attack."""
     rows = source.results["sanity_checks"]
@@ -157,22 +201,13 @@ def sanity(source: Source) -> list[Figure]:
         return []
     from reports.charts.decision import forgetting
 
-    judged = rows.drop_nulls("verdict")
-    parts = []
-    for verdict, text in (
-        ("depends on the weights", "next to nothing is left"),
-        ("depends in part", "part of it is left"),
-        ("keeps its map", "more than half of it is left"),
-        ("ties", "ties allow no verdict"),
-    ):
-        if names := [full_name(m) for m in method_order(judged.filter(verdict=verdict)["method"])]:
-            parts.append(f"{text} for {plural(len(names), 'method')} ({', '.join(names)})")
+    judged_methods = rows["method"].n_unique()
     said = (
         "The network's weights are drawn anew, from left to right layer after layer from the output down "
         "(Adebayo et al. 2018), and each original's map is compared with that by the trained network. A map "
         "that explains what was learnt has nothing in common with it at the right end; one that stays "
         "redraws "
-        f"the picture. Of the top 10 %, above chance, at the right end {'; '.join(parts)}."
+        f"the picture. {sanity_sentence(rows, judged_methods)}"
     )
     panels = by_convention(rows, lambda part, _: Panel(chart=forgetting(part)))
-    return [Figure(f"sanity{source.end}", "When the network forgets", "sanity_checks", said, panels)]
+    return [Figure(f"sanity{source.end}", "When the network forgets", "sanity_checks", said.strip(), panels)]

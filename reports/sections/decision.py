@@ -16,13 +16,17 @@ BAND = "10 %"
 UNCONTROLLED = ("adversarial", "other target", "other image of the class", "other image")
 """Comparisons that need no control."""
 
+INTRODUCTION = (
+    "Two maps that differ say little as long as it is unknown how far a map moves when nothing about the "
+    "decision does. Here the map of each adversarial example is held against maps of images that differ from "
+    "the original in other ways."
+)
 LIMITS = (
-    "What the score cannot tell: it says that a map changes with the decision, not that the change is right. "
-    "A map that were drawn anew for every class would score 1 and explain nothing; whether the components "
-    "that a method names are those that the network used, only their removal can show. Noise differs from "
-    "the attack's change in structure, not only in effect: part of a difference may be owed to that, and the "
-    "way towards the target, with its step where the decision turns or without one, is the check on it. And "
-    "an overlap sees ranks alone, at one k."
+    "What the score cannot tell: a high one says that a map changes with the decision, not that the change "
+    "is right. A map drawn anew for every class would score 1 and explain nothing. Whether a method names "
+    "the components that the network used, only their removal can show. Noise differs from the attack's "
+    "change in structure too, not only in that it keeps the class; the points on the way to the adversarial "
+    "example are the check on that. And an overlap sees the order of components only, at one k."
 )
 
 
@@ -42,14 +46,26 @@ def figures(source: Source) -> list[Figure]:
     designed = rows.filter(~pl.col("comparison").is_in(UNCONTROLLED))
     if designed.is_empty():
         return [
+            Figure(f"decision{end}", "Controls", ANALYSIS, _nothing_to_hold_against(source)),
             *controls.sanity(source),
-            Figure(f"decision{end}", "Controls", ANALYSIS, "The study has no controls of this attack."),
         ]
     made = []
     if is_controlled(rows):
         made += [_scores(rows, end), _numbers(rows, end)]
+    else:
+        said = "No pair of this attack has a map of its noise control: there is no score."
+        made.append(Figure(f"scores{end}", "Decision sensitivity", ANALYSIS, said))
     made += [*controls.design(rows, end), _ladder(rows, end), *_path(rows, end)]
     return [*made, *controls.jump(source), *controls.measures(source), *controls.sanity(source)]
+
+
+def _nothing_to_hold_against(source: Source) -> str:
+    attack = source.of_attack("attack_overview").row(0, named=True)
+    if not attack["successes"]:
+        return "No pair of this attack succeeded: there is no map to hold against controls."
+    if attack["targeted"] is False:
+        return "This attack takes an image to any other class; controls are made of attacks that aim at one."
+    return "The study has no controls of this attack."
 
 
 def answer(rows: pl.DataFrame) -> str:
@@ -98,24 +114,25 @@ def _scores(rows: pl.DataFrame, end: str) -> Figure:
         "How much of what noise leaves in common is lost when the decision is overturned: the overlap with "
         "the noise control less that with the adversarial example, as a share of the former above chance. 0: "
         "the map notices the decision no more than noise; 1: it has no more in common than by chance. Lines "
-        "are 95 % intervals, from a bootstrap over images. Grey ticks are stability, the overlap with "
-        "the noise "
-        "control itself: a map that noise already scatters scores high for little."
+        "are 95 % intervals, from a bootstrap over images. The grey tick is stability, the overlap with the "
+        "noise control itself: where it is low, noise already scatters the map, and a high score says little."
     )
     if not lost.is_empty():
         names = ", ".join(full_name(method) for method in method_order(lost["method"]))
         said += f" Without a score, since noise leaves no more in common than chance: {names}."
     panels = [] if drawn.is_empty() else [Panel(chart=scores(drawn))]
-    return Figure(f"scores{end}", "Decision sensitivity", ANALYSIS, f"{said} {LIMITS}", panels)
+    return Figure(f"scores{end}", "Decision sensitivity", ANALYSIS, said, panels)
 
 
 def _numbers(rows: pl.DataFrame, end: str) -> Figure:
     said = (
         "Overlap of the top 10 % of the original's map with that of its noise control (stability), of the "
-        "adversarial example explained for its target, of the same image explained for the label, and of the "
-        "original explained for the target (turned back where a negative logit turns the map; and as "
-        "stored). p is adjusted for the number of methods (Holm); the last column says how many "
-        "images a difference of 1 percentage point would need."
+        "adversarial example explained for its target, of the same image explained for the label (image), "
+        "and of the original explained for the target (question; turned back where a negative logit turns "
+        "the map). Difference: stability less the overlap with the adversarial example, in percentage "
+        "points. p is adjusted for the number of methods (Holm); the last column says how many images a "
+        "difference of 1 percentage point would need (two-sided 0.05, power 80 %). Below each figure its 95 "
+        "% interval."
     )
 
     def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
@@ -125,13 +142,13 @@ def _numbers(rows: pl.DataFrame, end: str) -> Figure:
 
 
 def _table(rows: pl.DataFrame, methods: list[str]) -> Table:
-    columns = ("method", "chance", "stability", "adversarial", "image", "question", "as stored")
+    columns = ("method", "chance", "stability", "adversarial", "image", "question")
     table = Table((*columns, "difference", "effect size", "p", "score", "verdict", "images a point"))
     found = {(row["method"], row["comparison"]): row for row in rows.iter_rows(named=True)}
     for method in methods:
         main = found.get((method, "adversarial"), {})
         cells = [number(main.get("chance"), percent), with_ends(main, "stability", percent)]
-        for name in ("adversarial", "image", "question", "question as stored"):
+        for name in ("adversarial", "image", "question"):
             cells.append(with_ends(found.get((method, name), {}), "overlap", percent))
         cells += [
             with_ends(main, "difference", lambda v: signed(None if v is None else 100 * v, 1)),
@@ -150,11 +167,12 @@ def _ladder(rows: pl.DataFrame, end: str) -> Figure:
 
     said = (
         "What the original's map has in common with each of the others, top 10 %, with 95 % intervals over "
-        "images; the adversarial example's map with those of the next target and of its rounded self, "
-        "too. At the "
-        "bottom chance, which the grey ticks repeat: what a map shares whose components stand in another "
-        "order."
+        "images. At the bottom, and as a grey tick in each line, chance: what a map has in common with one "
+        "whose components stand in another order."
     )
+    targets = {"other target", "round", "floor"} & set(rows["comparison"])
+    if targets:
+        said += " Lines that name two targets, or rounding, compare maps of adversarial examples instead."
     panels = by_convention(rows, lambda part, _: Panel(chart=ladder(part)))
     return Figure(
         f"ladder{end}", "Overlap with the original's map, control by control", ANALYSIS, said, panels
