@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from reports.names import method_name, method_order
-from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR
+from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR, fitting
 
 COMPARISONS = {
     "darkened": "levels floored, same question",
@@ -26,6 +26,7 @@ COMPARISONS = {
 """Comparisons of decision_sensitivity that are rungs of the ladder, and their names."""
 
 SCORES = {name: COMPARISONS[name] for name in ("adversarial", "image", "question")}
+STABILITY = "stability: noise, same question"
 
 
 def named(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
@@ -71,7 +72,7 @@ def ladder(rows: pl.DataFrame) -> alt.FacetChart:
             facet=alt.Facet("method:N", sort=names, title=None), columns=3, spacing={"row": 14, "column": 14}
         )
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": CELL + 60})
+        .properties(usermeta=fitting(CELL - 40, rungs))
     )
 
 
@@ -86,14 +87,16 @@ def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
         pl.col("method").replace_strict(names, return_dtype=pl.String),
         pl.col("comparison").replace_strict(SCORES, return_dtype=pl.String),
     )
-    colour = alt.Color("comparison:N", sort=list(SCORES.values()), title=None).scale(
-        domain=list(SCORES.values()), range=[ADVERSARIAL_COLOUR, ORIGINAL_COLOUR, "#009e73"]
+    there = [name for name in SCORES.values() if name in set(drawn["comparison"])]
+    colours = dict(zip(SCORES.values(), (ADVERSARIAL_COLOUR, ORIGINAL_COLOUR, "#009e73"), strict=True))
+    colour = alt.Color("comparison:N", sort=[*there, STABILITY], title=None).scale(
+        domain=[*there, STABILITY], range=[*(colours[name] for name in there), REFERENCE_COLOUR]
     )
-    base = alt.Chart(drawn, width=430, height=alt.Step(9)).encode(
+    base = alt.Chart(drawn, width=430, height=alt.Step(max(9, 20 // len(there)))).encode(
         y=alt.Y("method:N", sort=list(names.values()), title=None).axis(
             grid=True, domain=False, ticks=False, labelLimit=260
         ),
-        yOffset=alt.YOffset("comparison:N", sort=list(SCORES.values())),
+        yOffset=alt.YOffset("comparison:N", sort=there),
         color=colour.legend(orient="top", direction="vertical", labelLimit=300, symbolOpacity=1),
         tooltip=[
             alt.Tooltip("method:N"),
@@ -111,11 +114,12 @@ def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
     is_main = alt.FieldEqualPredicate(field="comparison", equal=SCORES["adversarial"])
     ticks = (
         base.transform_filter(is_main)
-        .mark_tick(thickness=3, height=14)
-        .encode(x="stability:Q", color=alt.value(REFERENCE_COLOUR))
+        .mark_tick(thickness=3, height=14, opacity=1)
+        .encode(x="stability:Q", color=alt.ColorDatum(STABILITY))
     )
     dots = base.mark_circle(size=45, opacity=1).encode(x=axis)
-    return alt.layer(marks.encode(x="mark:Q"), ticks, lines, dots)
+    chart = alt.layer(marks.encode(x="mark:Q"), ticks, lines, dots)
+    return chart.properties(usermeta=fitting(430, list(names.values())))
 
 
 def _full(method: str) -> str:

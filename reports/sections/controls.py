@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from reports.names import count, decimal, method_name, method_order, percent, plural, signed
+from reports.names import NO_BREAK, count, decimal, method_name, method_order, percent, plural, signed
 from reports.parts import Figure, Panel, Source, by_convention
 from reports.sentences import full_name
 from reports.table import Cell, Row, Table, number
@@ -34,11 +34,11 @@ MEASURES = {
 
 
 def with_ends(row: dict, column: str, form) -> Cell:
-    """A figure with its interval as remark."""
+    """A figure with its interval as remark, which does not repeat the unit."""
     if row.get(column) is None:
         return Cell("-")
-    low, high = row.get(f"{column}_low"), row.get(f"{column}_high")
-    return number(row[column], form, "" if low is None else f"{form(low)} to {form(high)}")
+    low, high = (form(row.get(f"{column}_{end}")).removesuffix(f"{NO_BREAK}%") for end in ("low", "high"))
+    return number(row[column], form, "" if low == "-" else f"{low} to {high}")
 
 
 def design(rows: pl.DataFrame, end: str) -> list[Figure]:
@@ -81,17 +81,23 @@ def jump_sentence(rows: pl.DataFrame) -> str:
         return ""
     jumps = tested.filter(verdict="jumps")
     said = (
-        f"On the straight way to the adversarial example, the maps of {jumps.height} of "
-        f"{plural(tested.height, 'method')} change more where the class turns than elsewhere"
+        f"On the straight way to the adversarial example, {_maps_of(jumps.height, tested.height)} more where "
+        "the class turns than elsewhere"
     )
-    times = (jumps.filter(pl.col("rest") > 0)["turn"] / jumps.filter(pl.col("rest") > 0)["rest"]).sort()
-    if len(times) == 1:
-        said += f", {decimal(times[0], 1)} times as much"
-    if len(times) > 1:
-        said += f", {decimal(times[0], 1)} to {decimal(times[-1], 1)} times as much"
+    moving = jumps.filter(pl.col("rest") > 0)
+    times = [decimal(value, 1) for value in (moving["turn"] / moving["rest"]).sort()]
+    if times:
+        span = times[0] if times[0] == times[-1] else f"{times[0]} to {times[-1]}"
+        said += f", {span} times as much"
     rest = method_order(tested.filter(pl.col("verdict") != "jumps")["method"])
-    few = f" ({', '.join(map(full_name, rest))})" if 0 < len(rest) <= 3 else ""
-    return f"{said}; those of the other {len(rest)} do not{few}." if rest else f"{said}."
+    return f"{said}; not so for {', '.join(map(full_name, rest))}." if 0 < len(rest) <= 3 else f"{said}."
+
+
+def _maps_of(some: int, all_: int) -> str:
+    """Subject and verb: `the maps of 2 of 3 methods change`."""
+    if all_ == 1:
+        return "the maps of the one method change" if some else "the maps of the one method do not change"
+    return f"the maps of {some} of {all_} methods change"
 
 
 def jump(source: Source) -> list[Figure]:
