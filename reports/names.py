@@ -116,6 +116,11 @@ def _method_key(method: str) -> tuple[int, int, float, str]:
     return group, 3, float(places[0] if places else len(_OTHERS)), base
 
 
+def verdict_name(verdict: str | None) -> str:
+    """A verdict as the page writes it: that nothing was found is not that there is nothing."""
+    return "no difference shown" if verdict == "no difference" else verdict or "-"
+
+
 def band_name(band: str) -> str:
     """A band of components as the page writes it."""
     return band if band == "most relevant" else f"top {band}".replace(" ", NO_BREAK)

@@ -302,7 +302,7 @@ def _overlap_cell(row: dict | None, digits: int = 1) -> Cell:
 
 
 def _verdict(said: str | None) -> Cell:
-    return Cell(said or "-", css="text")
+    return Cell(names.verdict_name(said), css="text")
 
 
 def points(gap: float | None) -> str:

@@ -10,7 +10,7 @@ from reports.names import method_name, method_order
 from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR, fitting
 
 COMPARISONS = {
-    "darkened": "levels floored, same question",
+    "darkened": "some levels one lower, same question",
     "noise": "noise, same question",
     "reverse": "moved the other way",
     "image": "adversarial image, same question",

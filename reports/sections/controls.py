@@ -12,12 +12,12 @@ from reports.table import Cell, Row, Table, number
 BAND = "10 %"
 
 DESIGN = {
-    "adversarial": "R(x, y) and R(x', t)",
-    "image": "R(x, y) and R(x', y)",
-    "question": "R(x, y) and R(x, t)",
-    "question at the adversarial image": "R(x', y) and R(x', t)",
-    "image at the target": "R(x, t) and R(x', t)",
-    "crossed": "R(x, t) and R(x', y)",
+    "adversarial": "both: R(x, y), R(x', t)",
+    "image": "image: R(x, y), R(x', y)",
+    "question": "question: R(x, y), R(x, t)",
+    "question at the adversarial image": "question: R(x', y), R(x', t)",
+    "image at the target": "image: R(x, t), R(x', t)",
+    "crossed": "crossed: R(x, t), R(x', y)",
 }
 """The six overlaps of four maps, as comparisons of decision_sensitivity."""
 
@@ -48,16 +48,20 @@ def design(rows: pl.DataFrame, end: str) -> list[Figure]:
         return []
     said = (
         "R(x, y) is the map of image x explained for class y; x' is the adversarial example, t its target. "
-        "Share of the top 10 % that two maps have in common, with 95 % intervals over images. Columns 2 and "
-        "5 change the image alone, 3 and 4 the question alone, 1 both, and 6 both the other way round. Maps "
-        "of LRP start from a logit, which is negative for most classes but the image's own. Where the rule "
-        "at the output does not divide by it, a negative one turns the whole map: such maps are turned back, "
-        "and the rows 'as stored' leave them as they are."
+        "Share of the top 10 % that two maps have in common, with 95 % intervals over images. A heading "
+        "begins with what changes from one map to the other: the image, the question (the explained class), "
+        "both, or both the other way round. Maps of LRP start from a logit, which is negative for most "
+        "classes but the image's own. Where the rule at the output does not divide by it, a negative one "
+        "turns the whole map: such maps are turned back, and the rows 'as stored' leave them as they are."
     )
 
     def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
         found = {(row["method"], row["comparison"]): row for row in part.iter_rows(named=True)}
-        table = Table(("method", *DESIGN.values()))
+        headings = (
+            heading.replace(", ", f",{NO_BREAK}").replace(f"),{NO_BREAK}", "), ")
+            for heading in DESIGN.values()
+        )
+        table = Table(("method", *headings))
         for method in methods:
             signed_cells = [with_ends(found.get((method, name), {}), "overlap", percent) for name in DESIGN]
             stored = [
@@ -109,12 +113,11 @@ def jump(source: Source) -> list[Figure]:
         name: [full_name(method) for method in method_order(rows.filter(verdict=name)["method"])]
         for name in ("jumps", "even", "dips", "ties")
     }
-    jumps = verdicts["jumps"]
     said = (
         "Between two neighbouring points of the way: one minus the overlap of their maps (top 10 %), per "
         "unit of the way, each map explained for the class that the network takes its image for. Where the "
-        "class changes, against the pair's other intervals. A map that explains the decision jumps there: so "
-        f"{'does' if len(jumps) == 1 else 'do'} {', '.join(jumps) if jumps else 'none'}."
+        "class changes, against the pair's other intervals. A map that explains the decision jumps there: it "
+        f"does for {', '.join(verdicts['jumps']) if verdicts['jumps'] else 'no method'}."
     )
     if verdicts["even"] or verdicts["dips"]:
         said += f" It does not for {', '.join([*verdicts['even'], *verdicts['dips']])}."
@@ -147,7 +150,7 @@ def measures(source: Source) -> list[Figure]:
     said = (
         "The original's map and that of the adversarial example, by other measures than overlap; below each "
         "figure that of the noise control, then chance, where it is known: of maps whose components stand in "
-        "another order. Rank-biased overlap gives the top 10 % 86 % of the weight. SSIM is high for maps "
+        "another order. Rank-biased overlap gives 86 % of its weight to the top 10 %. SSIM is high for maps "
         "with few large values, whatever these are, and Wasserstein's distance sees values without their "
         "places."
     )
@@ -164,7 +167,7 @@ def measures(source: Source) -> list[Figure]:
                     beside.append(f"noise {decimal(row['mean'] + row['difference'], digits)}")
                 if row.get("chance") is not None:
                     beside.append(f"chance {decimal(row['chance'], digits)}")
-                cells.append(number(row.get("mean"), lambda v, d=digits: decimal(v, d), ", ".join(beside)))
+                cells.append(number(row.get("mean"), lambda v, d=digits: decimal(v, d), "\n".join(beside)))
             table.rows.append(Row(((method_name(method), 1),), tuple(cells)))
         return Panel(table=table)
 
@@ -173,10 +176,10 @@ def measures(source: Source) -> list[Figure]:
 
 
 LEFT = {
-    "depends on the weights": "next to nothing is left",
-    "depends in part": "part is left",
-    "keeps its map": "more than half is left",
-    "ties": "ties allow no verdict",
+    "depends on the weights": "next to nothing by",
+    "depends in part": "a part by",
+    "keeps its map": "more than half by",
+    "ties": "what ties do not let tell by",
 }
 """Verdicts of sanity_checks, and what they say of a map."""
 
@@ -191,12 +194,12 @@ def sanity_sentence(rows: pl.DataFrame, named: int = 3) -> str:
     for verdict, text in LEFT.items():
         if methods := method_order(judged.filter(verdict=verdict)["method"]):
             names = f" ({', '.join(map(full_name, methods))})" if len(methods) <= named else ""
-            parts.append(f"{text} for {plural(len(methods), 'method')}{names}")
+            parts.append(f"{text} {plural(len(methods), 'method')}{names}")
     if not parts:
         return ""
     return (
-        "When all weights of the network are drawn anew, of what the top 10 % of a map has in common with "
-        f"that of the trained network, above chance, {', '.join(parts)}."
+        "When all weights of the network are drawn anew, the top 10 % of maps keep of what they were, above "
+        f"chance, {', '.join(parts)}."
     )
 
 
@@ -209,10 +212,10 @@ def sanity(source: Source) -> list[Figure]:
 
     judged_methods = rows["method"].n_unique()
     said = (
-        "The network's weights are drawn anew, from left to right layer after layer from the output down "
-        "(Adebayo et al. 2018), and each original's map is compared with that by the trained network. A map "
-        "that explains what was learnt has nothing in common with it at the right end; one that stays "
-        "redraws "
+        "Up, what each original's map has in common with that by the trained network, with 95 % intervals "
+        "over images; across, how many layers have their weights drawn anew, from the output down (Adebayo "
+        "et al. 2018). A map that explains what was learnt has nothing in common at the right end; one that "
+        "stays redraws "
         f"the picture. {sanity_sentence(rows, judged_methods)}"
     )
     panels = by_convention(rows, lambda part, _: Panel(chart=forgetting(part)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from reports.names import count, decimal, method_name, method_order, percent, plural, signed
+from reports.names import count, decimal, method_name, method_order, percent, plural, signed, verdict_name
 from reports.parts import Figure, Panel, Source, by_convention
 from reports.sections import controls
 from reports.sections.controls import with_ends
@@ -130,9 +130,9 @@ def _numbers(rows: pl.DataFrame, end: str) -> Figure:
         "adversarial example explained for its target, of the same image explained for the label (image), "
         "and of the original explained for the target (question; turned back where a negative logit turns "
         "the map). Difference: stability less the overlap with the adversarial example, in percentage "
-        "points. p is adjusted for the number of methods (Holm); the last column says how many images a "
-        "difference of 1 percentage point would need (two-sided 0.05, power 80 %). Below each figure its 95 "
-        "% interval."
+        "points. Below each figure its 95 % interval. p, of a bootstrap-t and adjusted for the number of "
+        "methods (Holm), is the more careful of the two where images are few. The last column: how many "
+        "images a difference of 1 percentage point needs (two-sided 0.05, power 80 %)."
     )
 
     def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
@@ -155,7 +155,7 @@ def _table(rows: pl.DataFrame, methods: list[str]) -> Table:
             number(main.get("effect_size"), lambda v: decimal(v, 2)),
             number(main.get("p_holm"), lambda v: decimal(v, 3)),
             with_ends(main, "score", lambda v: decimal(v, 2)),
-            Cell(main.get("verdict") or "-", css="text"),
+            Cell(verdict_name(main.get("verdict")), css="text"),
             number(main.get("images_for_a_point"), count),
         ]
         table.rows.append(Row(((method_name(method), 1),), tuple(cells)))
@@ -170,9 +170,10 @@ def _ladder(rows: pl.DataFrame, end: str) -> Figure:
         "images. At the bottom, and as a grey tick in each line, chance: what a map has in common with one "
         "whose components stand in another order."
     )
-    targets = {"other target", "round", "floor"} & set(rows["comparison"])
-    if targets:
-        said += " Lines that name two targets, or rounding, compare maps of adversarial examples instead."
+    if "other target" in set(rows["comparison"]):
+        said += " One line compares the adversarial examples of two targets with each other."
+    if {"round", "floor"} & set(rows["comparison"]):
+        said += " Rounded and floored adversarial examples are held against what they were before."
     panels = by_convention(rows, lambda part, _: Panel(chart=ladder(part)))
     return Figure(
         f"ladder{end}", "Overlap with the original's map, control by control", ANALYSIS, said, panels
@@ -186,8 +187,9 @@ def _path(rows: pl.DataFrame, end: str) -> list[Figure]:
     if on_the_way["fraction"].drop_nulls().is_empty():
         return []
     said = (
-        "Each image on the straight line to the adversarial example, explained for the class that the "
-        "network takes it for; dashed: the share of images that are already taken for the target. A map that "
+        "Up, overlap with the original's map (top 10 %, the band is its 95 % interval); across, parts of the "
+        "straight way to the adversarial example. Each image there is explained for the class that the "
+        "network takes it for; dashed, the share of images that it already takes for the target. A map that "
         "follows the decision falls where the dashed line rises."
     )
     panels = by_convention(on_the_way, lambda part, _: Panel(chart=path(part)))

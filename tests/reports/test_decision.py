@@ -4,7 +4,7 @@
 import polars as pl
 import pytest
 
-from reports.names import method_name
+from reports.names import method_name, verdict_name
 from reports.page import render_page
 from reports.sections.controls import jump_sentence, sanity_sentence
 from reports.sections.decision import BAND, LIMITS, answer
@@ -75,7 +75,7 @@ def test_controls_without_noise_say_that_there_is_no_score(controlled, facts):
 
 
 def way(verdicts):
-    """Rows of path_jump, one a method: its verdict, and how many times as much its map changes at the turn."""
+    """Rows of path_jump, one a method: its verdict, and how many times the turn is the rest."""
     return pl.DataFrame(
         {
             "method": list(verdicts),
@@ -104,8 +104,8 @@ def test_what_networks_forget_is_told_by_verdict():
     methods = {"lrp-0": "depends on the weights", "gradient": "keeps its map", "lrp-epsilon-1": None}
     rows = pl.DataFrame({"method": list(methods), "verdict": list(methods.values())})
     text = sanity_sentence(rows)
-    assert "next to nothing is left for 1 method (canonical LRP-0)" in text
-    assert "more than half is left for 1 method (Gradient)" in text and "part is left" not in text
+    assert "next to nothing by 1 method (canonical LRP-0)" in text
+    assert "more than half by 1 method (Gradient)" in text and "a part by" not in text
     assert "(" not in sanity_sentence(rows, 0)
     assert sanity_sentence(rows.clear()) == ""
 
@@ -113,7 +113,10 @@ def test_what_networks_forget_is_told_by_verdict():
 def test_summary_tells_the_verdict(read, rows):
     verdicts = [line[-1][0] for line in read.figures["summary"].rows[1:]]
     expected = rows.filter(comparison="adversarial")["verdict"].to_list()
-    assert sorted(verdicts) == sorted(expected) and read.figures["summary"].rows[0][-1][0] == "verdict"
+    assert (
+        sorted(verdicts) == sorted(map(verdict_name, expected))
+        and read.figures["summary"].rows[0][-1][0] == "verdict"
+    )
 
 
 def test_table_is_the_result(read, rows):
@@ -125,7 +128,7 @@ def test_table_is_the_result(read, rows):
         values = [value for _, value in shown]
         for column in ("chance", "stability", "overlap", "difference", "p_holm", "score"):
             assert row[column] in values, (method, column)
-        assert shown[10][0] == row["verdict"]
+        assert shown[10][0] == verdict_name(row["verdict"])
 
 
 def test_charts_draw_the_result(read, rows):
