@@ -161,7 +161,7 @@ def significant(value: float | None, digits: int = 2) -> str:
     """A number with a fixed count of significant digits, as 0.00012, 1,300 or 1.5e23."""
     if _missing(value):
         return "-"
-    number = float(f"{value:.{digits - 1}e}")
+    number = float(f"{value:.{digits - 1}e}") + 0.0  # -0 is 0
     if number == 0 or 1e-4 <= abs(number) < 1e4:
         text = f"{number:,.{digits}g}" if abs(number) < 10**digits else f"{number:,.0f}"
     else:

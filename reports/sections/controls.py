@@ -52,7 +52,8 @@ def design(rows: pl.DataFrame, end: str) -> list[Figure]:
         "begins with what changes from one map to the other: the image, the question (the explained class), "
         "both, or both the other way round. Maps of LRP start from a logit, which is negative for most "
         "classes but the image's own. Where the rule at the output does not divide by it, a negative one "
-        "turns the whole map: such maps are turned back, and the rows 'as stored' leave them as they are."
+        "turns the whole map: such maps are turned back, and rows 'as stored', where they differ, leave "
+        "them as they are."
     )
 
     def panel(part: pl.DataFrame, methods: list[str]) -> Panel:
@@ -69,7 +70,7 @@ def design(rows: pl.DataFrame, end: str) -> list[Figure]:
             ]
             cells = [with_ends(row, "overlap", percent) for row in stored]
             table.rows.append(Row(((method_name(method), 1),), tuple(signed_cells)))
-            if [cell.value for cell in cells] != [cell.value for cell in signed_cells]:
+            if [cell.text for cell in cells] != [cell.text for cell in signed_cells]:
                 table.rows.append(Row(((f"{method_name(method)}, as stored", 1),), tuple(cells)))
         return Panel(table=table)
 

@@ -164,6 +164,7 @@ def test_numbers_are_written_to_sense():
         0.000048: "4.8e\u22125",
     }
     assert {value: significant(value) for value in written} == written and significant(None) == "-"
+    assert significant(-0.0) == "0"
     assert decimal(-0.00001) == "0.0000" and decimal(-1234.5, 1) == "−1,234.5" and decimal(None) == "-"
     assert signed(0.0123, 2) == "+0.01" and signed(-0.0123, 2) == "−0.01" and signed(0.001, 2) == "0.00"
     assert percent(0.12345) == "12.3\N{NO-BREAK SPACE}%" and percent(float("nan")) == "-"
