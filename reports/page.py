@@ -19,7 +19,7 @@ from reports.parts import Section, Studied
 from reports.published import PublishedFigures, published_figures
 from reports.results import ReportError, StudyFacts, check_results, load_results
 from reports.sections import sections
-from reports.tables import settings_table
+from reports.study_tables import settings_table
 
 __all__ = ["ReportError", "StudyFacts", "load_results", "render_page", "write_report"]
 

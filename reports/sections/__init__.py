@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from reports import sentences, tables
+from reports import sentences, study_tables, tables
 from reports.names import NO_BREAK
 from reports.parts import Figure, Group, Panel, Section, Source, Studied
 from reports.published import PublishedFigures
@@ -53,7 +53,7 @@ def sections(studies: Sequence[Studied], published: PublishedFigures) -> list[Se
                 "Attacks in numbers",
                 "attack_overview",
                 sentences.ATTACK_NUMBERS,
-                [Panel(table=tables.attack_table(overview, published))],
+                [Panel(table=study_tables.attack_table(overview, published))],
             )
             groups.insert(0, Group("", [everything]))
         paragraphs, caveat = ((), "") if groups else (("The study holds no attack.",), "")
@@ -147,7 +147,7 @@ def _study(studies: Sequence[Studied], published: PublishedFigures) -> Section:
             "What was run",
             "study_overview",
             sentences.scope(moments) + sentences.paper_classifier(published),
-            [Panel(table=tables.overview_table(study.facts.in_order(overview, "id")))],
+            [Panel(table=study_tables.overview_table(study.facts.in_order(overview, "id")))],
             study.label,
         )
         where = replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from reports import sentences, tables
+from reports import sentences, study_tables
 from reports.parts import Figure, Panel, Source
 
 
@@ -35,7 +35,7 @@ def figures(source: Source) -> list[Figure]:
         )
     ]
     if not failed.is_empty():
-        panel = Panel(table=tables.failure_table(failed))
+        panel = Panel(table=study_tables.failure_table(failed))
         why = sentences.failures(failed)
         figures.append(Figure(f"failures{end}", "Why attacks failed", "attack_failures", why, [panel]))
     title = "Originals and their adversarial examples (Fig. 3)"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from reports import sentences, tables
+from reports import relevance_sentences as sentences
+from reports import tables
 from reports.parts import Figure, Panel, Source, by_convention
 
 
