@@ -47,21 +47,26 @@ def shift_counts(adversarial_ranks: np.ndarray, label: np.ndarray, n: int) -> Sh
     components, most relevant first; label: int [p]; n: components of a map.
     """
     k = adversarial_ranks.shape[1]
-    counts = np.zeros((int(label.max(initial=0)) + 1, 3, 3, 2 * k - 1), np.int64)
-    _count_shifts(adversarial_ranks, label, band_size(0.01, n), counts)
-    found = np.nonzero(counts)
-    return ShiftCounts(found[0], found[1], found[2], found[3] - (k - 1), counts[found])
+    counts = np.empty((3, 3, 2 * k - 1), np.int64)  # label by label: of all at once, 2 GB for ImageNet's
+    columns: list[tuple[np.ndarray, ...]] = []
+    for one in np.unique(label):
+        counts[:] = 0
+        _count_shifts(adversarial_ranks, np.flatnonzero(label == one), band_size(0.01, n), counts)
+        original, adversarial, shift = found = np.unravel_index(np.flatnonzero(counts), counts.shape)
+        columns.append((np.full(len(shift), one), original, adversarial, shift - (k - 1), counts[found]))
+    if not columns:
+        return ShiftCounts(*np.empty((5, 0), np.int64))
+    return ShiftCounts(*map(np.concatenate, zip(*columns, strict=True)))
 
 
 @compiled
-def _count_shifts(adversarial_ranks, label, k_1, counts):
-    pairs, k = adversarial_ranks.shape
-    for pair in range(pairs):
-        of_label = counts[label[pair]]
+def _count_shifts(adversarial_ranks, pairs, k_1, counts):
+    k = adversarial_ranks.shape[1]
+    for pair in pairs:
         for original in range(k):
             adversarial = np.int64(adversarial_ranks[pair, original])
             if adversarial < k:
-                places = of_label[_band(original, k_1), _band(adversarial, k_1)]
+                places = counts[_band(original, k_1), _band(adversarial, k_1)]
                 places[adversarial - original + k - 1] += 1
 
 

@@ -21,7 +21,7 @@ keyed as (
         label,
         original_place,
         adversarial_place,
-        abs(shift)::usmallint as distance,
+        abs(shift)::uinteger as distance,
         shift,
         components
     from shift_counts

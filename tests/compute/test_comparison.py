@@ -55,6 +55,11 @@ def test_depth_counts(drawn: Drawn) -> None:
     np.testing.assert_array_equal(comparison.depth_counts(x, y, of), counts)
 
 
+def test_shifts_of_few_labels_take_little_room_whatever_their_numbers() -> None:
+    found = comparison.shift_counts(np.array([[0], [0]], np.uint16), np.array([7, 2_000_000_000]), 10)
+    assert (found.label.tolist(), found.components.tolist()) == ([7, 2_000_000_000], [1, 1])
+
+
 @given(pairs(), st.data())
 def test_shift_counts(drawn: Drawn, data: st.DataObject) -> None:
     x, y, of = ranks(drawn[0]), ranks(drawn[1]), drawn[2]

@@ -11,6 +11,7 @@ from lakes import ATTACKS, METHODS, Row, Rows, toy_rows, with_nothing_left, with
 from oracles import ORACLES, assert_same
 
 from sql.catalog import LakeDatabase, Scope, analyses, data_dictionary, open_lake
+from sql.schema import connect, create_contract
 
 LAKES: dict[str, Callable[[], Rows]] = {
     "4x4x3": lambda: toy_rows(),
@@ -111,3 +112,19 @@ def test_headers_describe_every_column() -> None:
         assert set(analysis.columns) <= set(frame.filter(pl.col("table") == name)["column"])
         assert "Grain: one row per" in analysis.text
         assert "Inputs: " in analysis.text and "Paper: " in analysis.text
+
+
+def test_shifts_of_a_megapixel_are_added_up() -> None:
+    names = "'d' as dataset, 'm' as model, 'x' as method, 'a' as subject, 'target' as explains, 1 as target"
+    number = "series_number(dataset, model, method, subject, explains, target)"
+    counted = "0 as label, 2 as original_place, 2 as adversarial_place, -70000 as shift, 3 as components"
+    views = {
+        "series": f"select *, {number} as series from (select {names})",
+        "shift_counts": f"select {names.replace('subject', 'attack')}, {counted}",
+    }
+    with connect() as connection:
+        create_contract(connection)
+        for view, sql in views.items():
+            connection.execute(f"create or replace view {view} as {sql}")
+        found = connection.execute("select components, mean_shift from shift_by_class").fetchall()
+    assert found == [(3, -70000)]
