@@ -1,7 +1,7 @@
 """Structural similarity of relevance maps, pair by pair.
 
 Source: Wang, Bovik, Sheikh & Simoncelli 2004, Image quality assessment: from error visibility to structural
-similarity, IEEE Transactions on Image Processing 13(4), equation 13, with the settings of section III.B.
+similarity, IEEE Transactions on Image Processing 13(4), equation 13, with the settings of section III.C.
 """
 
 from __future__ import annotations
