@@ -305,9 +305,16 @@ class Partials:
         return tuple(sorted(other for other in known if self._is_held_against(series[3], "", other, "")))
 
     def _references(self, series: Series, target: str, shard: int) -> list[str]:
-        """Fingerprints of all that maps of a series towards a target are held against, originals' aside."""
+        """What decides which maps those of a series towards a target are held against, originals' aside.
+
+        Fingerprints of these maps and of the examples that they are of; those of the examples of all targets,
+        with maps or without, since they say which target is next; and the points of the way.
+        """
         dataset, model, method, subject, _ = series
-        found = []
+        found = [name for name, row in sorted(self._controls.items()) if self._is_on_the_way(subject, row)]
+        for example_target in sorted(self._attacked.get((dataset, model, subject), ())):
+            if not self._control(subject):
+                found += self._examples(dataset, model, subject, example_target, shard)
         for (*of, other, _), shards in sorted(self._maps.items()):
             for other_target, paths in sorted(shards.get(shard, {}).items()):
                 if of == [dataset, model, method] and self._is_held_against(
@@ -315,6 +322,18 @@ class Partials:
                 ):
                     found += [self._fingerprint(path) for path in paths]
                     found += self._examples(dataset, model, other, other_target, shard)
+        return found
+
+    def _is_on_the_way(self, subject: str, control: Mapping[str, str]) -> bool:
+        return control["algorithm"] == "path" and control["control_of"] == self._attack(subject)
+
+    @cached_property
+    def _attacked(self) -> dict[tuple[str, ...], set[str]]:
+        """Targets that there are examples of, by dataset, model and attack."""
+        found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for path in self._lake.paths("adversarials"):
+            *of, target = (folder.partition("=")[2] for folder in path.split("/")[1:5])
+            found[tuple(of)].add(target)
         return found
 
     def _fingerprint(self, path: str) -> str:

@@ -298,3 +298,13 @@ def test_maps_of_one_target_that_come_later_leave_the_next_target_what_it_was(de
 def test_points_of_the_way_that_are_none_of_the_study_are_passed_over(designed: Path) -> None:
     assert_compared_as_by_sql(designed, Scope(attacks=("lbfgs", "path-0.25-lbfgs")))
     assert_compared_as_by_sql(designed, Scope())
+
+
+def test_examples_that_have_no_maps_yet_are_the_next_ones_all_the_same(designed: Path) -> None:
+    for path in designed.glob("relevance/*/*/*/subject=lbfgs/*/target=0/*.parquet"):
+        path.unlink()
+    [path] = designed.glob("adversarials/*/*/attack=lbfgs/target=0/*.parquet")
+    held_back = path.rename(designed.parent / path.name)
+    assert_compared_as_by_sql(designed, Scope())
+    held_back.rename(path)
+    assert_compared_as_by_sql(designed, Scope())
