@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable
 
 MINUS = "\N{MINUS SIGN}"
+DAGGER = "\N{DAGGER}"
+"""Mark of a figure that ties at the edge of a band leave without meaning."""
 NO_BREAK = "\N{NO-BREAK SPACE}"
 ORIGINAL = "original"
 BAND_PAIRS = (

@@ -6,7 +6,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from reports.names import method_name, method_order
+from reports.names import DAGGER, method_name, method_order
 from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR, fitting
 
 COMPARISONS = {
@@ -77,12 +77,13 @@ def ladder(rows: pl.DataFrame) -> alt.FacetChart:
 
 
 def scores(rows: pl.DataFrame) -> alt.LayerChart | alt.FacetChart:
-    """Decision sensitivity of each method with its interval; 0 and 1 are marked.
+    """Decision sensitivity of each method with its interval; 0 and 1 are marked, and methods with ties.
 
     rows: of decision_sensitivity with a score, of one attack and band, all conventions.
     """
     methods = method_order(rows["method"])
-    names = {method: _full(method) for method in methods}
+    tied = set(rows.filter(pl.col("verdict") == "ties")["method"])
+    names = {method: _full(method) + f" {DAGGER}" * (method in tied) for method in methods}
     drawn = rows.filter(pl.col("comparison").is_in(list(SCORES))).with_columns(
         pl.col("method").replace_strict(names, return_dtype=pl.String),
         pl.col("comparison").replace_strict(SCORES, return_dtype=pl.String),

@@ -165,9 +165,9 @@ def measures(source: Source) -> list[Figure]:
                 row = found.get((method, name), {})
                 beside = []
                 if row.get("difference") is not None:
-                    beside.append(f"noise {decimal(row['mean'] + row['difference'], digits)}")
+                    beside.append(f"noise{NO_BREAK}{decimal(row['mean'] + row['difference'], digits)}")
                 if row.get("chance") is not None:
-                    beside.append(f"chance {decimal(row['chance'], digits)}")
+                    beside.append(f"chance{NO_BREAK}{decimal(row['chance'], digits)}")
                 cells.append(number(row.get("mean"), lambda v, d=digits: decimal(v, d), "\n".join(beside)))
             table.rows.append(Row(((method_name(method), 1),), tuple(cells)))
         return Panel(table=table)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from reports.names import count, decimal, method_name, method_order, percent, plural, signed, verdict_name
+from reports.names import (
+    DAGGER,
+    count,
+    decimal,
+    method_name,
+    method_order,
+    percent,
+    plural,
+    signed,
+    verdict_name,
+)
 from reports.parts import Figure, Panel, Source, by_convention
 from reports.sections import controls
 from reports.sections.controls import with_ends
@@ -120,6 +130,8 @@ def _scores(rows: pl.DataFrame, end: str) -> Figure:
     if not lost.is_empty():
         names = ", ".join(full_name(method) for method in method_order(lost["method"]))
         said += f" Without a score, since noise leaves no more in common than chance: {names}."
+    if "ties" in set(drawn["verdict"]):
+        said += f" {DAGGER}: ties at the edge of the top 10 % allow no verdict."
     panels = [] if drawn.is_empty() else [Panel(chart=scores(drawn))]
     return Figure(f"scores{end}", "Decision sensitivity", ANALYSIS, said, panels)
 

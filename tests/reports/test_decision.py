@@ -159,6 +159,18 @@ def test_the_answer_follows_the_verdicts(rows, verdict, said):
     assert said in text.lower() or said in text
 
 
+def test_a_score_with_ties_is_marked(controlled, facts):
+    tied = (pl.col("method") == METHODS[0]) & (pl.col("comparison") == "adversarial")
+    changed = controlled["decision_sensitivity"].with_columns(
+        verdict=pl.when(tied).then(pl.lit("ties")).otherwise("verdict")
+    )
+    page = PageReader(render_page(controlled | {"decision_sensitivity": changed}, facts))
+    drawn = [row for data in page.specs["scores-0-0"]["datasets"].values() for row in data if "score" in row]
+    marked = {row["method"] for row in drawn if "\N{DAGGER}" in row["method"]}
+    assert marked == {f"{method_name(METHODS[0])} \N{DAGGER}"}
+    assert "\N{DAGGER}: ties at the edge" in page.figures["scores-0"].text
+
+
 def test_an_unstable_method_is_named(controlled, facts):
     lost = pl.col("method") == f"published-{METHODS[0]}"
     is_main = pl.col("comparison") == "adversarial"
