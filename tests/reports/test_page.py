@@ -70,7 +70,8 @@ def test_every_figure_names_and_shows_its_query(read):
             continue
         assert sql[analysis[1]].splitlines()[-1] in figure.text
     shown = {found[1] for f in read.figures.values() if (found := re.search(r"Query: (\w+)", f.text))}
-    assert shown == set(COLUMNS) - {"attack_failures"}  # nothing failed
+    absent = {"attack_failures", "path_jump", "map_similarity", "sanity_checks"}  # no failure, no control
+    assert shown == set(COLUMNS) - absent
 
 
 def test_the_page_carries_the_results_it_shows(read, frames):
@@ -140,6 +141,9 @@ def test_every_number_of_a_chart_is_of_the_result_it_names(controlled, facts):
             for row in rows:
                 numbers = {v for k, v in row.items() if isinstance(v, int | float) and k not in skipped}
                 assert numbers <= own, (name, row)
+                if row.get("comparison") == "chance":  # a rung of its own: of the comparisons beside it
+                    assert (row["method"], row["overlap"]) in set(result["method", "chance"].iter_rows())
+                    continue
                 one = tuple(row[column] for column in common)
                 assert not common or one in known or row.get("figure") == "printed", (name, row)
 
