@@ -44,7 +44,7 @@ def ladder(rows: pl.DataFrame) -> alt.FacetChart:
     chance = rows.group_by("method", maintain_order=True).agg(pl.col("chance").first())
     chance = chance.with_columns(pl.lit("chance").alias("comparison"), pl.col("chance").alias("overlap"))
     rows = pl.concat([rows, chance], how="diagonal")
-    used = "method comparison overlap overlap_low overlap_high chance pairs images".split()
+    used = ["method", "comparison", "overlap", "overlap_low", "overlap_high", "chance", "pairs", "images"]
     drawn, names = named(rows.filter(pl.col("comparison").is_in(list(COMPARISONS))).select(used))
     drawn = drawn.with_columns(pl.col("comparison").replace_strict(COMPARISONS, return_dtype=pl.String))
     there = set(drawn["comparison"])
