@@ -121,7 +121,7 @@ class SumsByCell:
 
     def add(self, values: np.ndarray) -> None:
         """Values, float32 of any shape, from -1 to 1; RelevanceOutOfRange where one is not."""
-        values = np.ascontiguousarray(values).reshape(-1)
+        values = np.ascontiguousarray(values, np.float32).reshape(-1)
         wrong = _add_up(values, values.view(np.uint32), *_guide(), self._counts, self._sums)
         if wrong >= 0:
             raise RelevanceOutOfRange(f"a relevance of {values[wrong]}; it must lie within [-1, 1]")
@@ -180,7 +180,7 @@ class ValuesOfCells:
 
     def add(self, values: np.ndarray) -> None:
         """Values, float32 of any shape, from -1 to 1."""
-        values = np.ascontiguousarray(values).reshape(-1)
+        values = np.ascontiguousarray(values, np.float32).reshape(-1)
         found = _of_cells(values, values.view(np.uint32), *_guide(), self._is_wanted)
         self.held.append(np.unique(found, return_counts=True))
         self._number += len(self.held[-1][0])

@@ -119,7 +119,8 @@ def _scores(rows: pl.DataFrame, end: str) -> Figure:
     from reports.charts.decision import SCORES, scores
 
     drawn = rows.filter(pl.col("comparison").is_in(list(SCORES)) & pl.col("score").is_not_null())
-    lost = rows.filter((pl.col("comparison") == "adversarial") & pl.col("score").is_null())
+    of_examples = rows.filter((pl.col("comparison") == "adversarial") & (pl.col("noise_pairs") > 0))
+    lost = of_examples.filter(pl.col("score").is_null())
     said = (
         "How much of what noise leaves in common is lost when the decision is overturned: the overlap with "
         "the noise control less that with the adversarial example, as a share of the former above chance. 0: "

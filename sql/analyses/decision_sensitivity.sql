@@ -27,7 +27,8 @@
 --   effect_size: mean over their standard deviation of the images' mean differences (Cohen's d of paired
 --     values)
 --   p_value: of no difference, two-sided, bootstrap-t (Efron and Tibshirani 1993, section 16.4)
---   p_holm: the same, adjusted for the number of methods (Holm 1979)
+--   p_holm: the same, adjusted for the number of methods (Holm 1979); p is at least 1 / 1,001, so that among
+--     more than 50 methods none comes below 0.05
 --   images_for_a_point: images that a difference of 1 percentage point needs, alpha 0.05, power 0.8
 --   score: decision sensitivity, difference / (stability - chance): 0 where the comparison changes the map
 --     no more than noise, 1 where no more is shared than by chance; null where stability is not above chance

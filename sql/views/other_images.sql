@@ -2,8 +2,9 @@
 --
 -- Grain: one row per method, attack that has controls, original and comparison, both maps ok. They are of the
 -- images of the attack's successes, at most 1,000 of each method: which ones, and who stands beside whom, is
--- drawn by a digest of the image's id, the same every time. `shared_1` and `shared_10` are the components in
--- the top 1 % and 10 % of both maps.
+-- drawn by a digest of the image's id, the same every time. Each image stands beside two others, once on
+-- either side: a bootstrap that draws one side takes them for more independent than they are. `shared_1` and
+-- `shared_10` are the components in the top 1 % and 10 % of both maps.
 with
 
 attacked_images as (
