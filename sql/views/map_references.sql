@@ -23,8 +23,10 @@ maps as (
     from comparable_maps
 ),
 
+-- a reference that is no original's own map is of a held series itself
 everything as (
     select * from maps
+    semi join held_series using (dataset, model, method, subject)
     union all
     select
         dataset,

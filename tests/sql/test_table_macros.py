@@ -44,7 +44,8 @@ def compared(rows: Rows) -> dict[Series, list[tuple[Row, Row]]]:
         if row["status"] == "ok"
     }
     found: dict[Series, list[tuple[Row, Row]]] = {}
-    for pair in rows["adversarials"]:
+    controls = {row["attack"] for row in rows["attacks"] if row.get("control_of")}
+    for pair in (pair for pair in rows["adversarials"] if pair["attack"] not in controls):
         for method in sorted({row["method"] for row in rows["relevance"]}):
             model = (pair["dataset"], pair["model"], method)
             original = maps.get((*model, "original", "label", None, pair["image_id"]))
