@@ -73,20 +73,21 @@ def analysed_alone(
 
     The partial results that they need are written to the lake.
     """
-    from flows.analyse import make_units
+    from flows.analyse import _make_units
     from flows.lake import Lake
     from flows.partials import Partials
     from sql.catalog import open_lake
 
     place, needed, kept = Lake(lake), needed_by(*analyses), defaultdict(list)
-    for of in (Partials.of_shards, Partials.of_series):
-        units = [unit for unit in of(Partials(scope, place)) if unit.partial in needed]
-        # a unit of a series is said to read all partial results there are of its shards
-        units = [replace(u, reads=tuple(read for read in u.reads if read[0] in needed)) for u in units]
-        make_units(place, units)
-        for unit in units:
-            kept[unit.partial].append(unit.path)
     with open_lake(lake, scope=scope, memory_limit=memory_limit, reorder_joins=False) as database:
+        for of in (Partials.of_shards, Partials.of_series):
+            units = [unit for unit in of(Partials(scope, place)) if unit.partial in needed]
+            # a unit of a series is said to read all partial results there are of its shards
+            units = [replace(u, reads=tuple(read for read in u.reads if read[0] in needed)) for u in units]
+            _make_units(place, units, database)
+            for unit in units:
+                kept[unit.partial].append(unit.path)
+        database.narrow(scope)
         for partial, files in kept.items():
             database.keep(partial, files)
         return [database.analyse(name) for name in analyses]
