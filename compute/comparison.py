@@ -77,10 +77,14 @@ def _band(rank, k_1):
 
 
 def spearman(original_rank: np.ndarray, adversarial_rank: np.ndarray, of: np.ndarray) -> np.ndarray:
-    """Spearman's rho of ranks, 1 - 6 sum(shift^2) / (n (n^2 - 1)), float64 [p]; nan where n = 1."""
-    n = adversarial_rank.shape[1]
+    """Spearman's rho of ranks, float64 [p]; nan where n = 1."""
     squares = _squared_shifts(original_rank, adversarial_rank, of)
-    return 1 - 6 * squares / (n * (n**2 - 1)) if n > 1 else np.full(len(of), np.nan)
+    return rho_of_shifts(squares, adversarial_rank.shape[1])
+
+
+def rho_of_shifts(squares: np.ndarray, n: int) -> np.ndarray:
+    """Spearman's rho, 1 - 6 sum(shift^2) / (n (n^2 - 1)), of sums of squared shifts [p]; nan where n = 1."""
+    return 1 - 6 * squares / (n * (n**2 - 1)) if n > 1 else np.full(len(squares), np.nan)
 
 
 @compiled

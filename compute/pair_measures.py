@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 
+from compute.comparison import rho_of_shifts
 from compute.compiled import compiled, reduction
 from compute.ranking import top_places
 
@@ -41,7 +42,7 @@ def rank_similarity(
     _measure_ranks(rank, other, of, start < 0, other_start < 0, k_1, k_10, *weights, counts, sums)
     shift, squares, rbo_1, rbo_10 = sums.T
     shared_1, shared_10, signed_1, signed_10 = counts.T
-    spearman = 1 - 6 * squares / (n * (n**2 - 1)) if n > 1 else np.full(len(of), np.nan)
+    spearman = rho_of_shifts(squares, n)
     return RankSimilarity(shared_1, shared_10, signed_1, signed_10, shift / k_10, spearman, rbo_1, rbo_10)
 
 

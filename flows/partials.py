@@ -221,9 +221,8 @@ class Partials:
         *of, subject, _ = series
         if subject not in self._attacks or self._control(subject):
             return True
-        return subject in {row["control_of"] for row in self._controls.values()} or any(
-            known[:4] == (*of, subject) and known[4] == "label" for known in self._maps
-        )
+        is_controlled = any(row["control_of"] == subject for row in self._controls.values())
+        return is_controlled or (*of, subject, "label") in self._maps
 
     @cached_property
     def _attacks(self) -> dict[str, dict[str, str]]:

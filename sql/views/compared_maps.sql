@@ -5,37 +5,9 @@
 with
 
 everything as (
-    select
-        dataset,
-        model,
-        method,
-        subject,
-        explains,
-        target,
-        image_id,
-        label,
-        start,
-        ties_at_31,
-        ties_at_307,
-        relevance,
-        rank
-    from comparable_maps
-    union all
-    select
-        dataset,
-        model,
-        method,
-        subject,
-        explains,
-        target,
-        image_id,
-        label,
-        start,
-        ties_at_31,
-        ties_at_307,
-        relevance,
-        rank
-    from comparable_originals
+    select * from comparable_maps
+    union all by name
+    select * from comparable_originals
 )
 
 select

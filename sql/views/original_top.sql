@@ -18,7 +18,6 @@ select
     model,
     method,
     image_id,
-    start,
     n,
     ties_at_31,
     ties_at_307,
