@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from reports.names import DAGGER, method_name, method_order
-from reports.theme import ADVERSARIAL_COLOUR, CELL, ORIGINAL_COLOUR, REFERENCE_COLOUR, fitting
+from reports.theme import ADVERSARIAL_COLOUR, CELL, GAP, ORIGINAL_COLOUR, REFERENCE_COLOUR, fitting
 
 COMPARISONS = {
     "darkened": "some levels one lower, same question",
@@ -69,9 +69,7 @@ def ladder(rows: pl.DataFrame) -> alt.FacetChart:
     chance = base.mark_tick(color=REFERENCE_COLOUR, thickness=2, height=13).encode(x="chance:Q")
     return (
         alt.layer(chance, lines, dots, data=drawn)
-        .facet(
-            facet=alt.Facet("method:N", sort=names, title=None), columns=3, spacing={"row": 14, "column": 14}
-        )
+        .facet(facet=alt.Facet("method:N", sort=names, title=None), columns=3, spacing=GAP)
         .resolve_axis(x="independent")
         .properties(usermeta=fitting(CELL - 40, rungs))
     )
@@ -167,11 +165,9 @@ def forgetting(rows: pl.DataFrame) -> alt.FacetChart:
     )
     return (
         alt.layer(span, line, dots, data=drawn)
-        .facet(
-            facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing={"row": 14, "column": 14}
-        )
+        .facet(facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing=GAP)
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": CELL})
+        .properties(usermeta=fitting(CELL - 60))
     )
 
 
@@ -206,9 +202,7 @@ def path(rows: pl.DataFrame) -> alt.FacetChart:
     )
     return (
         alt.layer(turned, span, line, dots, data=drawn)
-        .facet(
-            facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing={"row": 14, "column": 14}
-        )
+        .facet(facet=alt.Facet("method:N", sort=names, title=None), columns=4, spacing=GAP)
         .resolve_axis(x="independent")
-        .properties(usermeta={"cell": CELL})
+        .properties(usermeta=fitting(CELL - 60))
     )

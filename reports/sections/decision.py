@@ -17,12 +17,11 @@ from reports.names import (
 )
 from reports.parts import Figure, Panel, Source, by_convention
 from reports.sections import controls
-from reports.sections.controls import with_ends
+from reports.sections.controls import BAND, with_ends
 from reports.sentences import full_name
 from reports.table import Cell, Row, Table, number
 
 ANALYSIS = "decision_sensitivity"
-BAND = "10 %"
 UNCONTROLLED = ("adversarial", "other target", "other image of the class", "other image")
 """Comparisons that need no control."""
 
