@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +45,7 @@ def import_maps(
     A file may hold some targets and shards only, but of each all maps that the study wants. beside: as
     for `read_maps`. Raises UserError for whatever is wrong with the file, before anything is written.
     """
-    started, plan = time.monotonic(), Plan(study, lake)
+    plan = Plan(study, lake)
     method = _method(study, method_id)
     plan.check_inputs()
     _require_examples(plan, subject)
@@ -56,13 +55,14 @@ def import_maps(
     rows = _matched(file, maps, wanted)
     missing = [n for n, partition in enumerate(partitions) if not _is_current(lake, partition, file)]
     method_row = _method_row(lake, method, note)
-    with record_run(study, lake, "import-maps") as counts:
+    with record_run(study, lake, "import-maps") as step:
         lake.write_entity(METHODS, method_row)
         with track(f"{method.id} of {subject}", sum(partitions[n].rows for n in missing), "maps") as advance:
             for n in missing:
                 _write(study, lake, file, partitions[n], rows.filter(pl.col("partition") == n))
                 advance(partitions[n].rows)
-        counts["import-maps"] = (len(missing), len(partitions) - len(missing), time.monotonic() - started)
+        lake.skipped += len(partitions) - len(missing)
+        step.add(lake.counts)
     return len(missing), len(partitions) - len(missing)
 
 

@@ -71,10 +71,11 @@ def import_artefacts(name: str, given: Artefacts, lake_url: str, file: Path) -> 
         raise UserError(f"{file} is already there with other content: give another --name, or delete it")
     study, lake = parse_study(text, str(file), file.parent), Lake(lake_url)
     Plan(study, lake).check_inputs()
-    with record_run(study, lake, "import"):
+    with record_run(study, lake, "import") as step:
         ingesting.predict(study, lake, ingesting.ingest_images(study, lake))
         for attack, shard in attacking.missing_shards(study, lake):
             attacking.attack_shard(study, lake, attack, shard)
+        step.add(lake.counts)
     file.write_text(text, encoding="utf-8")
     return study
 

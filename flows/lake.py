@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from flows.counts import Counts
 from flows.errors import LakeMismatch, UserError
 from sql.files import PARTITION_FILE
 from sql.footers import FOOTER_KEY
@@ -85,7 +88,9 @@ class Lake:
         self.is_local = "file" in (
             (self.fs.protocol,) if isinstance(self.fs.protocol, str) else self.fs.protocol
         )
-        self.written = self.skipped = 0
+        self.written = self.skipped = self._bytes = 0
+        self._rows: Counter[str] = Counter()
+        self._opened = time.monotonic()
         self._fingerprints: dict[str, str] = {}
 
     @cached_property
@@ -100,6 +105,12 @@ class Lake:
                 if name.endswith(".parquet") and not name.startswith("."):
                     listing.setdefault(folder, {})[name] = int(facts["size"] or 0)
         return listing
+
+    @property
+    def counts(self) -> Counts:
+        """What was written since the lake was opened here, and found current."""
+        seconds = time.monotonic() - self._opened
+        return Counts(self.written, self.skipped, dict(self._rows), self._bytes, seconds)
 
     def must_exist(self) -> None:
         """LakeError where there is no lake."""
@@ -173,6 +184,7 @@ class Lake:
             TABLES[partition.table], partition.file, rows, partition.made_from, recorded, dict(partition.keys)
         )
         self.written += 1
+        self._rows[partition.table] += rows.num_rows
         return partition.file
 
     def write_entity(self, table: Table, row: Mapping[str, Any]) -> str:
@@ -276,6 +288,7 @@ class Lake:
             _write_atomically(target, data)
         else:
             self.fs.pipe_file(target, data.to_pybytes())
+        self._bytes += data.size
         folder, _, name = path.rpartition("/")
         self._listing.setdefault(folder, {})[name] = data.size
         self._fingerprints.pop(path, None)

@@ -5,49 +5,85 @@ itself says what is there, so a task that is run again finds its partitions and 
 Annotations are evaluated here: Prefect reads them where it runs a deployment.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
+from prefect.futures import as_completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import analyse as analysing
+from flows import artifacts
 from flows import attack as attacking
 from flows import check as checking
 from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
+from flows.counts import Counts, Step
 from flows.lake import Lake
 from flows.partials import Unit
 from flows.plan import Plan, opened
+from flows.progress import track
+from flows.run_log import note, steps_of
 from flows.runs import record_run
 from flows.wanted import require_imported
 
 StudyName = Annotated[
-    str, Field(description="demo, paper, paper-attack, published, or the path of a study file (TOML)")
+    str,
+    Field(
+        title="Study",
+        description="demo, paper, paper-attack, published, or the path of a study file (TOML)",
+        examples=["demo", "/studies/my-study.toml"],
+    ),
 ]
-LakeUrl = Annotated[str, Field(description="folder of the lake, made where it is missing")]
+LakeUrl = Annotated[
+    str,
+    Field(
+        title="Lake",
+        description="folder of the lake, made where it is missing, or a bucket: s3://bucket/lake",
+        examples=["/data/lake"],
+    ),
+]
 Limit = Annotated[
-    int | None, Field(description="only the first N correctly classified images; none: the study's own", ge=1)
+    int | None,
+    Field(
+        title="Images",
+        description="only the first N correctly classified images; empty: the study's own limit",
+        ge=1,
+    ),
 ]
-
-Counts = tuple[int, int]
-"""Partition files written, and found current."""
 
 one_at_a_time: Any = ThreadPoolTaskRunner(max_workers=1)
 """TensorFlow and DuckDB use all cores for one task."""
 
 
-def _each(one: Any, units: Sequence[tuple[Any, ...]], found: int) -> Counts:
-    """Run a task for each unit; what they wrote, what they and the planning before them found."""
-    futures = [one.submit(*unit) for unit in units]
-    wait(futures)
-    counts = [future.result() for future in futures]
-    return sum(count[0] for count in counts), found
+def _each(step: Step, study: str, one: Any, units: Mapping[str, tuple[Any, ...]]) -> None:
+    """Run a task for each unit of work, by its name. All are done before the error of one is raised."""
+    if not units:
+        return
+    names = {one.submit(*unit): name for name, unit in units.items()}
+    errors = []
+    with (
+        artifacts.progress(study, step.name, len(units)) as show,
+        track(step.name, len(units), "units") as advance,
+    ):
+        for future in as_completed(list(names)):
+            try:
+                done = future.result()
+            except Exception as error:
+                errors.append(error)
+                facts = {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+            else:
+                step.add(done)
+                facts = {"state": "done", **done.as_row()}
+            note("unit", step=step.name, unit=names[future], **facts)
+            advance(1, f"{step.counts.bytes / 1e6:,.0f} MB")
+            show()
+    if errors:
+        raise errors[0]
 
 
 @task(cache_policy=NO_CACHE, task_run_name="images of {study}")
@@ -56,7 +92,7 @@ def ingest_dataset(study: str, lake: str, limit: int | None) -> Counts:
     loaded, target = opened(study, lake, limit)
     count = ingesting.ingest_images(loaded, target)
     ingesting.predict(loaded, target, count)
-    return target.written, target.skipped
+    return target.counts
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}")
@@ -64,7 +100,7 @@ def attack_shard(study: str, lake: str, limit: int | None, attack: str, shard: i
     """Adversarial examples of a shard of images, towards every target."""
     loaded, target = opened(study, lake, limit)
     attacking.attack_shard(loaded, target, attack, shard)
-    return target.written, target.skipped
+    return target.counts
 
 
 @task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}")
@@ -72,21 +108,23 @@ def explain_unit(study: str, lake: str, limit: int | None, subject: str, shard: 
     """Relevance maps of one subject and shard, all targets, by all methods."""
     loaded, target = opened(study, lake, limit)
     explaining.explain_unit(loaded, target, (subject, shard))
-    return target.written, target.skipped
+    return target.counts
 
 
 @task(cache_policy=NO_CACHE, task_run_name="partial results of {part}")
 def make_partials(lake: str, units: list[Unit], part: str) -> Counts:
     """Partial results of one shard, or those of one method in all shards."""
-    analysing.make_units(Lake(lake), units)
-    return len(units), 0
+    target = Lake(lake)
+    analysing.make_units(target, units)
+    return replace(target.counts, written=len(units))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="results of {study}")
 def merge_partials(study: str, lake: str, limit: int | None) -> Counts:
     """Results of all analyses, from the partial results."""
     loaded, target = opened(study, lake, limit)
-    return analysing.merge(loaded, target), target.skipped
+    written = analysing.merge(loaded, target)
+    return replace(target.counts, written=written)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{output}")
@@ -101,7 +139,9 @@ def train_network(source: str, path: str | None, output: str, recipe: dict[str, 
 @flow(name="ingest")
 def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Read the dataset and let the classifier predict it."""
-    return ingest_dataset(study, lake, limit)
+    with record_run(*opened(study, lake, limit), "ingest") as step:
+        step.add(ingest_dataset(study, lake, limit))
+    return step.counts
 
 
 @flow(name="attack", task_runner=one_at_a_time)
@@ -112,24 +152,34 @@ def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
     that are in the lake are not attacked again.
     """
     loaded, target = opened(study, lake, limit)
-    missing = attacking.missing_shards(loaded, target)
-    return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+    with record_run(loaded, target, "attack") as step:
+        missing = attacking.missing_shards(loaded, target)
+        step.add(target.counts)
+        units = {f"{attack}, shard {shard}": (study, lake, limit, attack, shard) for attack, shard in missing}
+        _each(step, loaded.name, attack_shard, units)
+    return step.counts
 
 
 @flow(name="explain", task_runner=one_at_a_time)
 def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Make relevance maps of originals and adversarial examples."""
     loaded, target = opened(study, lake, limit)
-    missing = explaining.missing_units(loaded, target)
-    return _each(explain_unit, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+    with record_run(loaded, target, "explain") as step:
+        missing = explaining.missing_units(loaded, target)
+        step.add(target.counts)
+        units = {f"maps of {subject}, shard {n}": (study, lake, limit, subject, n) for subject, n in missing}
+        _each(step, loaded.name, explain_unit, units)
+    return step.counts
 
 
 @flow(name="check")
 def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Check the study's part of the lake; what is wrong in it is an error that names it."""
     loaded, target = opened(study, lake, limit)
-    checking.require_sound(loaded, target)
-    return 0, 0
+    with record_run(loaded, target, "check") as step:
+        checking.require_sound(loaded, target)
+        step.add(target.counts)
+    return step.counts
 
 
 @flow(name="analyse", task_runner=one_at_a_time)
@@ -140,19 +190,28 @@ def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
     the counts of all, and last what is summed up from both.
     """
     loaded, target = opened(study, lake, limit)
-    for stage in analysing.stages(loaded, target):
-        parts: dict[str, list[Unit]] = {}
-        for unit in (unit for piece in stage for unit in piece):
-            parts.setdefault(unit.series[2] if unit.shard is None else f"shard {unit.shard}", []).append(unit)
-        _each(make_partials, [(lake, units, part) for part, units in parts.items()], 0)
-    return merge_partials(study, lake, limit)
+    with record_run(loaded, target, "analyse") as step:
+        for stage in analysing.stages(loaded, target):
+            parts: dict[str, list[Unit]] = {}
+            for unit in (unit for piece in stage for unit in piece):
+                parts.setdefault(unit.series[2] if unit.shard is None else f"shard {unit.shard}", []).append(
+                    unit
+                )
+            _each(
+                step, loaded.name, make_partials, {part: (lake, units, part) for part, units in parts.items()}
+            )
+        step.add(merge_partials(study, lake, limit))
+    return step.counts
 
 
 @flow(name="report")
 def report(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
     """Write the HTML report; its path."""
     loaded, target = opened(study, lake, limit)
-    return reporting.report(loaded, target)
+    with record_run(loaded, target, "report"):
+        path = reporting.report(loaded, target)
+        artifacts.link_report(loaded, path)
+    return path
 
 
 @flow(name="train")
@@ -161,26 +220,30 @@ def train(source: str, path: str | None, output: str, recipe: dict[str, Any]) ->
     return train_network(source, path, output, recipe)
 
 
-STEPS: dict[str, Callable[..., Counts]] = {
-    "ingest": ingest,
-    "attack": attack,
-    "explain": explain,
-    "check": check,
-    "analyse": analyse,
-}
+MAKING: dict[str, Callable[..., Counts]] = {"ingest": ingest, "attack": attack, "explain": explain}
+STEPS: dict[str, Callable[..., Counts]] = MAKING | {"check": check, "analyse": analyse}
 
 
 @flow(name="pipeline")
 def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
-    """Run a study from the images to the report; the report's path."""
+    """Run a study from the images to the report; the report's path.
+
+    What is in the lake is not made again: after an interruption a run goes on where it stopped. One that
+    finds everything only looks whether checks, results and report are of what is there.
+    """
     loaded, target = opened(study, lake, limit)
-    Plan(loaded, target).check_inputs()
-    with record_run(loaded, target, "run") as counts:
+    plan = Plan(loaded, target)
+    plan.check_inputs()
+    with record_run(loaded, target, "run") as run:
+        if complete := plan.is_complete():
+            run.add(Counts(found=sum(1 for _ in plan.known())))
         for name, step in STEPS.items():
-            started = time.monotonic()
-            written, found = step(study, lake, limit)
-            counts[name] = (written, found, time.monotonic() - started)
+            if complete and name in MAKING:
+                continue
+            step(study, lake, limit)
             if name == "explain":
                 target.refresh()
                 require_imported(Plan(loaded, target))
-        return report(study, lake, limit)
+        path = report(study, lake, limit)
+        artifacts.show_outcome(loaded, Lake(lake), steps_of(target))
+    return path

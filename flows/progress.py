@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, log lines elsewhere."""
+"""Progress of long work: bars on a terminal, log lines elsewhere, and events in the log of the run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from flows.run_log import note
+
 console = Console(stderr=True)
 logger = logging.getLogger("relevance_lake")
 _display: Progress | None = None
@@ -42,9 +44,13 @@ class TimeLeft(ProgressColumn):
 
 def time_left(done: int, total: int, seconds: float) -> str:
     """`0:01:30 left` after so many seconds; empty at the start and at the end."""
-    if not 0 < done < total:
-        return ""
-    return f"{timedelta(seconds=round(seconds / done * (total - done)))} left"
+    left = seconds_left(done, total, seconds)
+    return f"{timedelta(seconds=round(left))} left" if left else ""
+
+
+def seconds_left(done: int, total: int, seconds: float) -> float | None:
+    """Seconds that the rest takes at the mean rate; None before anything is done, and at the end."""
+    return seconds / done * (total - done) if 0 < done < total else None
 
 
 @contextmanager
@@ -72,11 +78,13 @@ def progress_display() -> Iterator[None]:
 def track(description: str, total: int, unit: str) -> Iterator[Callable[..., None]]:
     """A bar of `total` units; yields `advance(steps=1, note="")`.
 
-    Without a terminal a line is written now and then, and one at the end.
+    Without a terminal a line is written now and then, and one at the end; the same in the log of the run,
+    and one at the start.
     """
     display, started = _display, time.monotonic()
     task = display.add_task(description, total=total, unit=unit, note="") if display else None
     done, noted, said = 0, "", started
+    _log(description, 0, total, unit, 0.0, "")
 
     def advance(steps: int = 1, note: str = "") -> None:
         nonlocal done, noted, said
@@ -88,11 +96,23 @@ def track(description: str, total: int, unit: str) -> Iterator[Callable[..., Non
             said = now
             left = time_left(done, total, now - started)
             _say(display, f"{description}: {_joined(f'{done} of {total} {unit}', rate, note, left)}")
+            _log(description, done, total, unit, now - started, note)
 
     yield advance
     seconds = time.monotonic() - started
+    _log(description, total, total, unit, seconds, noted)
     rate = _rate(total, unit, seconds)
     _say(display, f"{description}: {_joined(f'{total} {unit} in {seconds:.1f} s', rate, noted)}")
+
+
+def _log(what: str, done: int, total: int, unit: str, seconds: float, said: str) -> None:
+    """An event in the log of the run."""
+    facts = {"what": what, "done": done, "total": total, "unit": unit, "seconds": round(seconds, 3)}
+    if done and seconds > 0:
+        facts["a_second"] = round(done / seconds, 3)
+    if left := seconds_left(done, total, seconds):
+        facts["seconds_left"] = round(left, 1)
+    note("progress", **facts | ({"note": said} if said else {}))
 
 
 def _rate(done: int, unit: str, seconds: float) -> str:

@@ -1,45 +1,192 @@
-"""The record of runs: what ran, when, for how long, how much it wrote."""
+"""The record of runs: who ran what, when, on what, for how long, how much it wrote, and how it ended.
+
+Every command that writes to a lake records its run: a row of `runs` when it ends, and a log as it goes
+(flows/run_log.py). A run that was killed writes no row; the next run finds its log, and that nobody is at it
+any more, and writes the row in its place.
+"""
 
 from __future__ import annotations
 
+import getpass
 import json
+import logging
+import os
+import platform
 import secrets
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from flows.counts import Counts, Step
 from flows.lake import Lake
+from flows.run_log import RunLog, logged_runs, open_log, read_log
 from flows.study import Study
 from flows.versions import versions
 from sql.tables import RUNS
 
-StepCounts = dict[str, tuple[int, int, float]]
-"""By step: partition files written, found current, and seconds."""
+SECONDS_OF_SILENCE = 600.0
+"""A run of another host whose log says nothing for so long is over."""
+
+logger = logging.getLogger("relevance_lake")
 
 
 @contextmanager
-def record_run(study: Study, lake: Lake, command: str) -> Iterator[StepCounts]:
-    """Write a row of `runs` when the block ends, whether it failed or not."""
+def record_run(study: Study | None, lake: Lake, command: str) -> Iterator[Step]:
+    """Record the block as a run of a command on a lake; within another run of it, as a step of that one.
+
+    study: None where the command is of the whole lake. Outcomes: completed, failed (an error), interrupted
+    (Ctrl-C, a cancelled flow run, or what killed it).
+    """
+    if outer := open_log(lake):
+        with _step(outer, command) as step:
+            yield step
+        return
     started, clock = datetime.now(UTC), time.monotonic()
-    counts: StepCounts = {}
-    outcome = "failed"
+    with RunLog(lake, f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}") as log:
+        start = _start(study, command, log.run, started)
+        log.write("start", **start)
+        record_interrupted(lake)
+        end: dict[str, Any] = {"outcome": "completed", "error": None}
+        try:
+            with _step(log, command) as step:
+                yield step
+        except BaseException as error:
+            outcome = "failed" if isinstance(error, Exception) else "interrupted"
+            end = {"outcome": outcome, "error": _message(error)}
+            raise
+        finally:
+            end["seconds"] = time.monotonic() - clock
+            end |= _totals(sum((one.counts for one in log.steps), Counts()))
+            end["steps"] = {one.name: one.counts.as_row() for one in log.steps}
+            _write_row(lake, start | end)
+            log.write("end", **end)
+
+
+@contextmanager
+def _step(log: RunLog, name: str) -> Iterator[Step]:
+    """A step of a run; its end is logged, whatever it is."""
+    step, clock = Step(name), time.monotonic()
+    log.steps.append(step)
+    log.write("step", step=name, state="begun")
+    state = "failed"
     try:
-        yield counts
-        outcome = "completed"
+        yield step
+        state = "done"
     finally:
-        lake.write_entity(
-            RUNS,
-            {
-                "run": f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
-                "study": study.name,
-                "command": command,
-                "started": started.replace(tzinfo=None),
-                "seconds": time.monotonic() - clock,
-                "outcome": outcome,
-                "written": sum(count[0] for count in counts.values()),
-                "skipped": sum(count[1] for count in counts.values()),
-                "versions": json.dumps(versions()),
-                "settings": study.model_dump_json(),
-            },
-        )
+        step.counts = replace(step.counts, seconds=time.monotonic() - clock)
+        log.write("step", step=name, state=state, **step.counts.as_row())
+
+
+def _start(study: Study | None, command: str, run: str, started: datetime) -> dict[str, Any]:
+    """What is known of a run when it begins."""
+    return {
+        "run": run,
+        "study": study.name if study else "",
+        "command": command,
+        "started": f"{started:%Y-%m-%dT%H:%M:%S.%f}"[:-3],
+        "who": _who(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "settings": study.model_dump(mode="json") if study else {},
+    }
+
+
+def _who() -> str:
+    """Who runs this; a process in a container may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid()) if hasattr(os, "getuid") else ""
+
+
+def _message(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:2000].removesuffix(": ")
+
+
+def _totals(counts: Counts) -> dict[str, int]:
+    return {
+        "written": counts.written,
+        "skipped": counts.found,
+        "pairs": counts.rows.get("adversarials", 0),
+        "maps": counts.rows.get("relevance", 0),
+        "bytes": counts.bytes,
+    }
+
+
+def _write_row(lake: Lake, facts: Mapping[str, Any]) -> None:
+    """Write the row of a run that is over.
+
+    A record that fails is no reason for a run to fail, and is not to hide what did; its log is there still.
+    """
+    row = {column.name: facts.get(column.name) for column in RUNS.columns}
+    row["started"] = datetime.fromisoformat(facts["started"])
+    row |= {name: json.dumps(facts[name]) for name in ("versions", "settings", "steps")}
+    try:
+        lake.write_entity(RUNS, row)
+    except Exception as error:
+        logger.warning(f"the run {facts['run']} is not recorded: {error}")
+
+
+def record_interrupted(lake: Lake) -> list[str]:
+    """Write the rows of runs that were killed before they could; which they are."""
+    found = []
+    for run, events in unrecorded(lake):
+        if not is_alive(events):
+            _write_row(lake, as_interrupted(events))
+            found.append(run)
+    return found
+
+
+def unrecorded(lake: Lake) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Runs of other processes that have a log and no row, with their events: they go on, or were killed."""
+    recorded = {name.removesuffix(".parquet") for name in lake.names(RUNS.name)}
+    own = open_log(lake)
+    for run in logged_runs(lake):
+        if run not in recorded and (own is None or run != own.run):
+            events = read_log(lake, run)
+            if events and events[0]["event"] == "start":
+                yield run, events
+
+
+def is_alive(events: list[dict[str, Any]]) -> bool:
+    """Whether somebody is at a run without a row: its process, or, on another host, what its log says."""
+    start = events[0]
+    if start["host"] != socket.gethostname():
+        silence = datetime.now(UTC) - _time(events[-1])
+        return silence < timedelta(seconds=SECONDS_OF_SILENCE)
+    try:
+        os.kill(start["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def as_interrupted(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of a run that wrote no row, from its log: what it did until its last word."""
+    start, last = events[0], events[-1]
+    done, pending, steps = Counts(), Counts(), {}
+    for event in events:
+        if event["event"] == "unit" and event["state"] == "done":
+            pending += _counts(event)
+        elif event["event"] == "step" and event["state"] != "begun":
+            done, pending = done + _counts(event), Counts()
+            steps[event["step"]] = _counts(event).as_row()
+    seconds = (_time(last) - _time(start)).total_seconds()
+    facts = start | {"outcome": "interrupted", "error": f"no word of it after {last['time']}"}
+    return facts | _totals(done + pending) | {"seconds": seconds, "steps": steps}
+
+
+def _counts(event: Mapping[str, Any]) -> Counts:
+    return Counts(event["written"], event["found"], event["rows"], event["bytes"], event["seconds"])
+
+
+def _time(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["time"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from flows.errors import UserError
@@ -67,13 +68,16 @@ def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
     # Prefect would take longer to start than most analyses take
     if name == "analyse" and not os.environ.get("PREFECT_API_URL"):
         from flows.analyse import analyse
+        from flows.runs import record_run
 
-        with working(f"{name}: {loaded.name}, lake {target.url}"):
-            written, found = analyse(loaded, target), target.skipped
+        with working(f"{name}: {loaded.name}, lake {target.url}"), record_run(loaded, target, name) as step:
+            written = analyse(loaded, target)
+            step.add(replace(target.counts, written=written))
+        counts = step.counts
     else:
         with working(f"{name}: starting Prefect"):
-            written, found = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
-    print(f"{name}: {written} files written, {found} found current")
+            counts = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
+    print(f"{name}: {counts.written} files written, {counts.found} found current")
     if name == "explain":
         target.refresh()
         for sentence in to_import(plan):

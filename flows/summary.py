@@ -219,19 +219,22 @@ def _dataset_size(plan: Plan) -> tuple[int, int, int]:
     return len(dataset.labels), len(dataset.classes), int(dataset.pixels[0].size)
 
 
+def totals(study: Study, lake: Lake) -> dict[str, Tally]:
+    """What a study wants and what it has, by table."""
+    plan = Plan(study, lake)
+    by_table: dict[str, Tally] = {}
+    for (name, _), found in tally(plan, plan.known()).items():
+        total = by_table.setdefault(name, Tally())
+        for part in vars(total):
+            setattr(total, part, getattr(total, part) + getattr(found, part))
+    return by_table
+
+
 def summary_table(study: Study, lake: Lake) -> Table:
     """What a finished study holds."""
-    plan = Plan(study, lake)
     table = Table(
         "table", "partitions", "rows", title=f"{study.name} in {lake.url} ({lake.size() / 1e6:.0f} MB)"
     )
-    totals: dict[str, Tally] = {}
-    for (name, _), found in tally(plan, plan.known()).items():
-        total = totals.setdefault(name, Tally())
-        total.present, total.rows_present = (
-            total.present + found.present,
-            total.rows_present + found.rows_present,
-        )
-    for name, total in totals.items():
+    for name, total in totals(study, lake).items():
         table.add_row(name, f"{total.present:,}", f"{total.rows_present:,.0f}")
     return table

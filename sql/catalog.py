@@ -334,7 +334,10 @@ class LakeDatabase:
         """
         if not table.keys:
             if files := self._source([ENTITY_GLOB], under=table.name):
-                yield f"read_parquet({files}, hive_partitioning = false)"
+                by_name = (
+                    f"read_parquet({files}, hive_partitioning = false, union_by_name = {table.later > 0})"
+                )
+                yield f"({empty_table(table)} union all by name from {by_name})" if table.later else by_name
             return
         types = ", ".join(f"{quoted(key.name)}: {duckdb_type(key.type)}" for key in table.keys)
         files_of_dataset = (self.scope or Scope()).files(table)

@@ -235,6 +235,9 @@ def _schema_problem(table: Table, footer: Footer) -> str:
     wanted = _schema(table.name, lengths.get("[n]", 0), lengths.get("[k]", 0))
     if footer.schema.equals(wanted) and 0 not in lengths.values():
         return ""
+    table_before = wanted.names[: len(wanted.names) - table.later]
+    if table.later and footer.schema.equals(pa.schema([wanted.field(name) for name in table_before])):
+        return ""
     found = {one.name: one.type for one in footer.schema}
     types = {one.name: one.type for one in wanted}
     parts = [f"no column {name}" for name in types if name not in found]

@@ -39,13 +39,15 @@ class Column:
 class Table:
     """One table; `keys` are Hive partition keys (types string or int32), `columns` stand in the files.
 
-    A table without keys has one file per row, named by its first column.
+    A table without keys has one file per row, named by its first column. later: so many of its last columns
+    are younger than lakes that are about; files without them are read, with nulls in their place.
     """
 
     name: str
     grain: str
     keys: tuple[Column, ...]
     columns: tuple[Column, ...]
+    later: int = 0
 
     def arrow_schema(self, components: int = 0, classes: int = 0) -> pa.Schema:
         """Schema of the table's files, vectors of `components` (n) and `classes` (k) values."""
@@ -274,19 +276,27 @@ METHODS = Table(
 )  # fmt: skip
 
 RUNS = Table(
-    "runs", "one row per run of a whole study", (),
+    "runs", "one row per run of a command that writes to the lake, when it ended or was found killed", (),
     (
-        Column("run", "string", "", "time of start and a random part"),
-        Column("study", "string", "", "the study"),
-        Column("command", "string", "", "what ran"),
+        Column("run", "string", "", "time of start and a random part; logs/<run>.jsonl in the lake tells it event by event"),
+        Column("study", "string", "", "the study; empty where the command is of the whole lake"),
+        Column("command", "string", "", "what ran: run (the whole study), attack, import-maps, ..."),
         Column("started", "timestamp[ms]", "UTC", "start"),
-        Column("seconds", "float64", "s", "wall time"),
-        Column("outcome", "string", "", "completed or failed"),
-        Column("written", "int32", "", "partition files written"),
+        Column("seconds", "float64", "s", "wall time; interrupted: until the last word of its log"),
+        Column("outcome", "string", "", "completed, failed (an error ended it) or interrupted (stopped or killed)"),
+        Column("written", "int32", "", "files written; interrupted: by what was finished"),
         Column("skipped", "int32", "", "partition files found current"),
         Column("versions", "string", "JSON", "versions of this package and of those that compute"),
         Column("settings", "string", "JSON", "the study as it ran"),
+        Column("error", "string", "", "what ended it; null where it completed"),
+        Column("who", "string", "", "the account that ran it"),
+        Column("host", "string", "", "the machine"),
+        Column("pairs", "int64", "", "rows of adversarials written, controls included"),
+        Column("maps", "int64", "", "rows of relevance written"),
+        Column("bytes", "int64", "B", "written to the lake"),
+        Column("steps", "string", "JSON", "of each step: files written and found, rows by table, bytes, seconds, rates a second"),
     ),
+    later=7,
 )  # fmt: skip
 
 PARTITIONED = (IMAGES, PREDICTIONS, ADVERSARIALS, RELEVANCE)
