@@ -44,9 +44,13 @@ def check(
     from flows.check import check_lake
     from flows.lake import Lake
     from flows.progress import progress_display
+    from flows.runs import record_run
 
-    with progress_display():
-        report = check_lake(Lake(lake), again=again)
+    target = Lake(lake)
+    target.must_exist()
+    with progress_display(), record_run(None, target, "check") as step:
+        report = check_lake(target, again=again)
+        step.add(target.counts)
     if format is CheckFormat.json:
         print(json.dumps(_as_json(report), indent=1))
     else:

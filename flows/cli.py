@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import check_command, map_commands, report_command, sql_command
+from flows import (
+    check_command,
+    map_commands,
+    report_command,
+    serve_command,
+    sql_command,
+    status_command,
+)
 from flows.errors import UserError
 from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
@@ -124,12 +130,14 @@ def run(
         from flows.check import require_sound
         from flows.progress import progress_display
         from flows.report import report
+        from flows.runs import record_run
 
         out.print("Every partition is in the lake: nothing to compute.")
-        with progress_display():
+        with progress_display(), record_run(loaded, target, "run") as step:
             require_sound(loaded, target)
             analyse(loaded, target)
-        path = report(loaded, target)
+            path = report(loaded, target)
+            step.add(target.counts)
     else:
         with working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):
             path = prefect_flows().pipeline(study=study, lake=lake, limit=limit)
@@ -263,20 +271,8 @@ app.command("sql", epilog=sql_command.EXAMPLES)(sql_command.sql)
 app.command("catalog", epilog=sql_command.CATALOG_EXAMPLES)(sql_command.catalog)
 
 
-@app.command(epilog="Example: relevance-lake status paper --lake big")
-def status(study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None) -> None:
-    """Show which partitions of a study exist and which are missing."""
-    from flows.plan import Plan, opened
-    from flows.summary import status_table
-    from flows.wanted import to_import
-
-    loaded, target = opened(study, lake, limit)
-    target.must_exist()
-    plan = Plan(loaded, target)
-    plan.check_inputs()
-    out.print(status_table(plan))
-    for sentence in to_import(plan):
-        print(sentence)
+app.command("status", epilog=status_command.STATUS_EXAMPLES)(status_command.status)
+app.command("log", epilog=status_command.LOG_EXAMPLES)(status_command.log)
 
 
 @app.command(epilog="Example: relevance-lake init my-study.toml")
@@ -321,43 +317,7 @@ def schema(
     out.print(printed)
 
 
-@app.command(epilog='Example: relevance-lake serve demo --cron "0 2 * * *" --lake ./lake')
-def serve(
-    study: StudyArgument = "demo",
-    cron: Annotated[str, typer.Option(help="When to run: minute hour day month weekday.")] = "0 2 * * *",
-    lake: LakeOption = "./lake",
-    limit: LimitOption = None,
-) -> None:
-    """Run a study on a schedule, on a Prefect server, until interrupted."""
-    from cronsim import CronSim, CronSimError
-
-    from flows.plan import opened
-
-    loaded, target = opened(study, lake, limit)
-    if not os.environ.get("PREFECT_API_URL"):
-        raise UserError(
-            "no Prefect server: start one with `prefect server start`, then set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api for this command"
-        )
-    try:
-        CronSim(cron, datetime.now(UTC))
-    except CronSimError as error:
-        raise UserError(
-            f'cron {cron!r} is no schedule ({error}): give minute hour day month weekday, as "0 2 * * *"'
-        ) from None
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
-    place = Path(study).resolve() if study.endswith(".toml") else study
-    where = Path(target.root).resolve() if target.is_local else target.url
-    print(f"{loaded.name} at {cron!r} into {where}; stop with Ctrl-C")
-    flows = prefect_flows()
-    from prefect.types.entrypoint import EntrypointType
-
-    flows.pipeline.serve(
-        name=loaded.name,
-        cron=cron,
-        parameters={"study": str(place), "lake": str(where), "limit": limit},
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+app.command("serve", epilog=serve_command.EXAMPLES)(serve_command.serve)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -38,10 +39,15 @@ def report(
     from flows.plan import opened
     from flows.report import compared
     from flows.report import report as write
+    from flows.runs import record_run
 
     loaded, target = opened(study, lake)
     others = compared(compare or [], loaded, target)
-    with working(f"report of {loaded.name}, lake {target.url}"):
+    into_lake = output is None and target.is_local
+    if into_lake:
+        target.must_exist()
+    recorded = record_run(loaded, target, "report") if into_lake else nullcontext()
+    with working(f"report of {loaded.name}, lake {target.url}"), recorded:
         path = write(loaded, target, output, others, charts)
     Console().print(file_link(path), highlight=False, soft_wrap=True)
     if open_it and not webbrowser.open(Path(path).as_uri()):

@@ -176,6 +176,7 @@ def as_interrupted(events: list[dict[str, Any]]) -> dict[str, Any]:
     for event in events:
         if event["event"] == "unit" and event["state"] == "done":
             pending += _counts(event)
+            steps[event["step"]] = pending.as_row()
         elif event["event"] == "step" and event["state"] != "begun":
             done, pending = done + _counts(event), Counts()
             steps[event["step"]] = _counts(event).as_row()

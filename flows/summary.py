@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +65,12 @@ def tally(plan: Plan, partitions: Iterable[Partition]) -> dict[tuple[str, str], 
     return tallies
 
 
-def status_table(plan: Plan) -> Table:
-    """Wanted, present and missing partitions of a study."""
+def status_table(plan: Plan, parts: Mapping[tuple[str, str], Tally]) -> Table:
+    """Wanted, present and missing partitions of a study, from its tallies."""
     table = Table(
         "table", "what", "partitions", "missing", "rows", title=f"{plan.study.name} in {plan.lake.url}"
     )
-    for (name, what), found in tally(plan, plan.known()).items():
+    for (name, what), found in parts.items():
         missing = found.wanted - found.present
         table.add_row(
             name, what, f"{found.present} of {found.wanted}", str(missing) if missing else "",
@@ -87,12 +87,12 @@ def status_table(plan: Plan) -> Table:
 
 def dry_run_table(plan: Plan) -> Table:
     """Partitions, hours and gigabytes to come, against the free disk; estimates for 2 cores."""
-    to_come, components = _to_come(plan)
+    by_table, components = to_come(plan)
     table = Table(
         "table", "partitions", "rows", "hours", "GB", title=f"{plan.study.name} into {plan.lake.url}: to come"
     )
     hours = gigabytes = 0.0
-    for name, some in to_come.items():
+    for name, some in by_table.items():
         size = some.rows * components * BYTES_A_COMPONENT[name] / 1e9
         hours, gigabytes = hours + some.seconds / 3600, gigabytes + size
         table.add_row(
@@ -123,7 +123,7 @@ class ToCome:
         self.seconds += rows * seconds_a_row
 
 
-def _to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
+def to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
     """What is to come by table, and the components of an image.
 
     What the lake cannot tell yet is taken for the most it can be: every image correctly classified,
