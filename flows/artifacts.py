@@ -26,7 +26,7 @@ def progress(study: str, step: str, total: int) -> Iterator[Callable[[], None]]:
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
     done, said = 0, f"{step} of {study}"
-    key = _key(Path(study).stem, step)
+    key = _key(study, step)
     artifact = _try(key, create_progress_artifact, 0.0, key=key, description=said) if total else None
 
     def advance() -> None:
@@ -78,6 +78,7 @@ def summary(study: Study, lake: Lake, steps: Sequence[Step]) -> str:
             ),
         )
         for step in steps
+        if step.counts.seconds  # done
     ]
     wrote = _table(("step", "files written", "MB", "seconds", "rate"), done)
     return f"## {study.name} in {lake.url}\n\n{held}\n\n### This run\n\n{wrote}\n"

@@ -5,6 +5,7 @@ itself says what is there, so a task that is run again finds its partitions and 
 Annotations are evaluated here: Prefect reads them where it runs a deployment.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
@@ -34,7 +35,6 @@ from flows.wanted import require_imported
 StudyName = Annotated[
     str,
     Field(
-        title="Study",
         description="demo, paper, paper-attack, published, or the path of a study file (TOML)",
         examples=["demo", "/studies/my-study.toml"],
     ),
@@ -42,7 +42,6 @@ StudyName = Annotated[
 LakeUrl = Annotated[
     str,
     Field(
-        title="Lake",
         description="folder of the lake, made where it is missing, or a bucket: s3://bucket/lake",
         examples=["/data/lake"],
     ),
@@ -50,11 +49,22 @@ LakeUrl = Annotated[
 Limit = Annotated[
     int | None,
     Field(
-        title="Images",
         description="only the first N correctly classified images; empty: the study's own limit",
         ge=1,
     ),
 ]
+
+
+def described(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Put what annotations say of parameters into the docstring: Prefect's form has it from there alone."""
+    lines = [
+        f"    {name}: {said.description}"
+        for name, parameter in inspect.signature(function).parameters.items()
+        for said in getattr(parameter.annotation, "__metadata__", ())
+    ]
+    function.__doc__ = "\n".join([inspect.getdoc(function) or "", "", "Args:", *lines])
+    return function
+
 
 one_at_a_time: Any = ThreadPoolTaskRunner(max_workers=1)
 """TensorFlow and DuckDB use all cores for one task."""
@@ -137,6 +147,7 @@ def train_network(source: str, path: str | None, output: str, recipe: dict[str, 
 
 
 @flow(name="ingest")
+@described
 def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Read the dataset and let the classifier predict it."""
     with record_run(*opened(study, lake, limit), "ingest") as step:
@@ -145,6 +156,7 @@ def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
 
 
 @flow(name="attack", task_runner=one_at_a_time)
+@described
 def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Make adversarial examples of the correctly classified images, towards every other class.
 
@@ -161,6 +173,7 @@ def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
 
 
 @flow(name="explain", task_runner=one_at_a_time)
+@described
 def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Make relevance maps of originals and adversarial examples."""
     loaded, target = opened(study, lake, limit)
@@ -173,6 +186,7 @@ def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
 
 
 @flow(name="check")
+@described
 def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Check the study's part of the lake; what is wrong in it is an error that names it."""
     loaded, target = opened(study, lake, limit)
@@ -183,6 +197,7 @@ def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = No
 
 
 @flow(name="analyse", task_runner=one_at_a_time)
+@described
 def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Run the SQL analyses and keep their results.
 
@@ -205,6 +220,7 @@ def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
 
 
 @flow(name="report")
+@described
 def report(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
     """Write the HTML report; its path."""
     loaded, target = opened(study, lake, limit)
@@ -225,6 +241,7 @@ STEPS: dict[str, Callable[..., Counts]] = MAKING | {"check": check, "analyse": a
 
 
 @flow(name="pipeline")
+@described
 def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
     """Run a study from the images to the report; the report's path.
 
@@ -237,13 +254,15 @@ def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit =
     with record_run(loaded, target, "run") as run:
         if complete := plan.is_complete():
             run.add(Counts(found=sum(1 for _ in plan.known())))
-        for name, step in STEPS.items():
-            if complete and name in MAKING:
-                continue
-            step(study, lake, limit)
-            if name == "explain":
-                target.refresh()
-                require_imported(Plan(loaded, target))
-        path = report(study, lake, limit)
+        steps = {name: step for name, step in STEPS.items() if not (complete and name in MAKING)}
+        with artifacts.progress(loaded.name, "run", len(steps) + 1) as advance:
+            for name, step in steps.items():
+                step(study, lake, limit)
+                if name == "explain":
+                    target.refresh()
+                    require_imported(Plan(loaded, target))
+                advance()
+            path = report(study, lake, limit)
+            advance()
         artifacts.show_outcome(loaded, Lake(lake), steps_of(target))
     return path

@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -251,54 +250,3 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(cli, "app", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main()
-
-
-@pytest.mark.prefect
-@pytest.mark.slow
-def test_a_schedule_fires(study_file, lake_copy, tmp_path):
-    """A server, `serve` with a schedule of every minute, and a run that it started."""
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {
-        **os.environ,
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    }
-    server = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "server",
-        "start",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--no-ui",
-    ]
-    serve = [*COMMAND, "serve", str(study_file), "--cron", "* * * * *", "--lake", str(lake_copy)]
-    runs = lake_copy / "runs"
-    before = len(list(runs.iterdir()))
-    processes = []
-    try:
-        with (tmp_path / "log").open("w") as log:
-            processes.append(subprocess.Popen(server, env=env, stdout=log, stderr=log))
-            deadline = time.monotonic() + 120
-            while time.monotonic() < deadline:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(1)
-            processes.append(subprocess.Popen(serve, env=env, stdout=log, stderr=log))
-            deadline = time.monotonic() + 240
-            while time.monotonic() < deadline and len(list(runs.iterdir())) == before:
-                time.sleep(2)
-        assert len(list(runs.iterdir())) > before, (tmp_path / "log").read_text()[-3000:]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
