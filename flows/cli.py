@@ -106,6 +106,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be made.")] = False,
 ) -> None:
     """Run a study: images, attacks, relevance maps, analyses, report."""
+    from flows.lease import leased
     from flows.plan import Plan, opened
     from flows.summary import dry_run_table, summary_table
     from flows.wanted import to_import
@@ -126,12 +127,15 @@ def run(
         from flows.report import report
 
         out.print("Every partition is in the lake: nothing to compute.")
-        with progress_display():
+        with leased(target, "run", loaded.name), progress_display():
             require_sound(loaded, target)
             analyse(loaded, target)
         path = report(loaded, target)
     else:
-        with working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):
+        with (
+            leased(target, "run", loaded.name),
+            working(f"Study {loaded.name}, lake {target.url}: starting Prefect"),
+        ):
             path = prefect_flows().pipeline(study=study, lake=lake, limit=limit)
         target.refresh()
     out.print(summary_table(loaded, target))

@@ -13,6 +13,7 @@ from compute.methods import IMPORTED_PREFIX, Method, parse_method
 from flows.errors import UserError
 from flows.ingest import image_shape
 from flows.lake import Lake, Partition
+from flows.lease import leased
 from flows.map_files import MapFile, read_maps
 from flows.map_rows import map_rows
 from flows.plan import ORIGINAL, Plan
@@ -56,7 +57,7 @@ def import_maps(
     rows = _matched(file, maps, wanted)
     missing = [n for n, partition in enumerate(partitions) if not _is_current(lake, partition, file)]
     method_row = _method_row(lake, method, note)
-    with record_run(study, lake, "import-maps") as counts:
+    with leased(lake, "import-maps", study.name), record_run(study, lake, "import-maps") as counts:
         lake.write_entity(METHODS, method_row)
         with track(f"{method.id} of {subject}", sum(partitions[n].rows for n in missing), "maps") as advance:
             for n in missing:

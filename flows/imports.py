@@ -17,6 +17,7 @@ from flows import attack as attacking
 from flows import ingest as ingesting
 from flows.errors import UserError
 from flows.lake import Lake
+from flows.lease import leased
 from flows.plan import Plan
 from flows.runs import record_run
 from flows.study import Study, parse_study
@@ -71,7 +72,7 @@ def import_artefacts(name: str, given: Artefacts, lake_url: str, file: Path) -> 
         raise UserError(f"{file} is already there with other content: give another --name, or delete it")
     study, lake = parse_study(text, str(file), file.parent), Lake(lake_url)
     Plan(study, lake).check_inputs()
-    with record_run(study, lake, "import"):
+    with leased(lake, "import", study.name), record_run(study, lake, "import"):
         ingesting.predict(study, lake, ingesting.ingest_images(study, lake))
         for attack, shard in attacking.missing_shards(study, lake):
             attacking.attack_shard(study, lake, attack, shard)

@@ -22,6 +22,7 @@ from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
 from flows.lake import Lake
+from flows.lease import leased
 from flows.partials import Unit
 from flows.plan import Plan, opened
 from flows.runs import record_run
@@ -101,7 +102,9 @@ def train_network(source: str, path: str | None, output: str, recipe: dict[str, 
 @flow(name="ingest")
 def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Read the dataset and let the classifier predict it."""
-    return ingest_dataset(study, lake, limit)
+    loaded, target = opened(study, lake, limit)
+    with leased(target, "ingest", loaded.name):
+        return ingest_dataset(study, lake, limit)
 
 
 @flow(name="attack", task_runner=one_at_a_time)
@@ -112,16 +115,18 @@ def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
     that are in the lake are not attacked again.
     """
     loaded, target = opened(study, lake, limit)
-    missing = attacking.missing_shards(loaded, target)
-    return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+    with leased(target, "attack", loaded.name):
+        missing = attacking.missing_shards(loaded, target)
+        return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)
 
 
 @flow(name="explain", task_runner=one_at_a_time)
 def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Make relevance maps of originals and adversarial examples."""
     loaded, target = opened(study, lake, limit)
-    missing = explaining.missing_units(loaded, target)
-    return _each(explain_unit, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+    with leased(target, "explain", loaded.name):
+        missing = explaining.missing_units(loaded, target)
+        return _each(explain_unit, [(study, lake, limit, *unit) for unit in missing], target.skipped)
 
 
 @flow(name="check")
@@ -140,12 +145,14 @@ def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
     the counts of all, and last what is summed up from both.
     """
     loaded, target = opened(study, lake, limit)
-    for stage in analysing.stages(loaded, target):
-        parts: dict[str, list[Unit]] = {}
-        for unit in (unit for piece in stage for unit in piece):
-            parts.setdefault(unit.series[2] if unit.shard is None else f"shard {unit.shard}", []).append(unit)
-        _each(make_partials, [(lake, units, part) for part, units in parts.items()], 0)
-    return merge_partials(study, lake, limit)
+    with leased(target, "analyse", loaded.name):
+        for stage in analysing.stages(loaded, target):
+            parts: dict[str, list[Unit]] = {}
+            for unit in (unit for piece in stage for unit in piece):
+                part = unit.series[2] if unit.shard is None else f"shard {unit.shard}"
+                parts.setdefault(part, []).append(unit)
+            _each(make_partials, [(lake, units, part) for part, units in parts.items()], 0)
+        return merge_partials(study, lake, limit)
 
 
 @flow(name="report")
@@ -175,7 +182,7 @@ def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit =
     """Run a study from the images to the report; the report's path."""
     loaded, target = opened(study, lake, limit)
     Plan(loaded, target).check_inputs()
-    with record_run(loaded, target, "run") as counts:
+    with leased(target, "run", loaded.name), record_run(loaded, target, "run") as counts:
         for name, step in STEPS.items():
             started = time.monotonic()
             written, found = step(study, lake, limit)

@@ -38,6 +38,7 @@ def working(what: str) -> Iterator[None]:
 
 def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
     """Run one step's flow; what the lake lacks for it is a UserError."""
+    from flows.lease import leased
     from flows.plan import Plan, opened
     from flows.wanted import to_import
 
@@ -68,10 +69,10 @@ def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
     if name == "analyse" and not os.environ.get("PREFECT_API_URL"):
         from flows.analyse import analyse
 
-        with working(f"{name}: {loaded.name}, lake {target.url}"):
+        with leased(target, name, loaded.name), working(f"{name}: {loaded.name}, lake {target.url}"):
             written, found = analyse(loaded, target), target.skipped
     else:
-        with working(f"{name}: starting Prefect"):
+        with leased(target, name, loaded.name), working(f"{name}: starting Prefect"):
             written, found = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
     print(f"{name}: {written} files written, {found} found current")
     if name == "explain":
