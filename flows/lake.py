@@ -314,7 +314,11 @@ class Lake:
         if self.is_local:
             steadily(f"{self.url}/{path}", "written", lambda: write_whole(target, data))
         else:
-            steadily(f"{self.url}/{path}", "written", lambda: self._put_object(target, data))
+            try:
+                steadily(f"{self.url}/{path}", "written", lambda: self._put_object(target, data))
+            except BaseException:
+                self._remove_half(target, len(data))
+                raise
         folder, _, name = path.rpartition("/")
         if name.endswith(".parquet"):
             self._listing.setdefault(folder, {})[name] = len(data)
@@ -326,6 +330,12 @@ class Lake:
         self.fs.pipe_file(target, data)
         if (size := self.fs.size(target)) != len(data):
             raise OSError(errno.EIO, f"{size} of {len(data)} bytes arrived")
+
+    def _remove_half(self, target: str, whole: int) -> None:
+        """What a failed put left under the file's name would be taken for a damaged file."""
+        with suppress(Exception):
+            if self.fs.size(target) != whole:
+                steadily(target, "deleted", lambda: self.fs.rm_file(target))
 
 
 VECTORS = ("float32[n]", "rank[n]", "float32[k]")

@@ -24,11 +24,15 @@ def machine() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine is there; one that another user runs is."""
+    """Whether a process of this machine runs, another user's too; one that nobody has buried yet does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:  # no such file system, or gone since
         return True
-    return True
+    return state != "Z"

@@ -61,8 +61,8 @@ def passes(error: BaseException) -> bool:
         return error.passes
     if isinstance(error, TimeoutError | ConnectionError):
         return True
-    if isinstance(error, OSError):
-        return error.errno in PASSING
+    if isinstance(error, OSError) and error.errno in PASSING:
+        return True
     classes = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(error).__mro__}
     return bool(classes & PASSING_CLASSES)
 

@@ -22,3 +22,29 @@ def assert_same_maps(new: pa.Table, old: pa.Table) -> None:
         np.testing.assert_allclose(
             np.array(new[name].to_pylist(), float), np.array(old[name].to_pylist(), float), 1e-5, 1e-5
         )
+
+
+def assert_same_lakes(new: Path, old: Path) -> None:
+    """The same files, but records of runs and what is remembered of checks; in each the same rows."""
+    files, others = ({str(p.relative_to(lake)): p for p in lake.rglob("*.parquet")} for lake in (new, old))
+    for unlike in ("runs/", "checked/"):
+        for found in (files, others):
+            for path in [path for path in found if path.startswith(unlike)]:
+                del found[path]
+    assert sorted(files) == sorted(others)
+    for path, file in files.items():
+        rows, wanted = (pq.read_table(pa.BufferReader(one.read_bytes())) for one in (file, others[path]))
+        if path.startswith("relevance/"):
+            assert_same_maps(rows, wanted)
+        elif path.startswith("results/"):
+            assert_same_results(path, rows, wanted)
+        else:
+            assert rows.equals(wanted), path
+
+
+def assert_same_results(path: str, new: pa.Table, old: pa.Table) -> None:
+    """Results are of sums over threads, in whichever order these end: floats to 1e-9, the rest exactly."""
+    import polars.testing
+
+    frames = [polars.DataFrame(rows).sort(polars.all()) for rows in (new, old)]  # type: ignore[arg-type]
+    polars.testing.assert_frame_equal(*frames, rel_tol=1e-9, abs_tol=1e-9)
