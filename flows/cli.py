@@ -18,9 +18,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from flows import check_command, map_commands, report_command, sql_command
+from flows import (
+    check_command,
+    clean_command,
+    export_command,
+    map_commands,
+    report_command,
+    sql_command,
+)
 from flows.errors import UserError
-from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
+from flows.options import ForceOption, LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
 
 app = typer.Typer(
@@ -147,9 +154,12 @@ def _step(name: str, text: str, example: str) -> None:
     """A command that runs one step's flow."""
 
     def command(
-        study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None
+        study: StudyArgument = "demo",
+        lake: LakeOption = "./lake",
+        limit: LimitOption = None,
+        force: ForceOption = False,
     ) -> None:
-        run_step(name, study, lake, limit)
+        run_step(name, study, lake, limit, force)
 
     app.command(name, help=text, epilog=f"Example: {example}")(command)
 
@@ -171,6 +181,10 @@ _step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake
 
 
 app.command("check", epilog=check_command.EXAMPLES)(check_command.check)
+
+
+app.command("clean", epilog=clean_command.EXAMPLES)(clean_command.clean)
+app.command("export", epilog=export_command.EXAMPLES)(export_command.export)
 
 
 app.command(epilog=report_command.EXAMPLE)(report_command.report)

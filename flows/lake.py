@@ -152,6 +152,10 @@ class Lake:
         names = list(columns) if columns else None
         return self._read(path, lambda file: pq.ParquetFile(file).read(columns=names))
 
+    def bytes(self, path: str) -> bytes:
+        """One file of the lake as it is."""
+        return self._read(path, lambda file: file.read())
+
     def batches(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Read one file of the lake, so many rows at a time."""
         done, found = 0, None
@@ -358,7 +362,8 @@ def _disagreement(place: str, wanted: Mapping[str, Any], found: Mapping[str, Any
     return (
         f"{place} was made from other inputs than this study's: "
         + "; ".join(f"{key} was {old!r}, the study has {new!r}" for key, new, old in differing)
-        + ". Use another lake, another id in the study, or delete that file"
+        + ". Use another lake, another id in the study, or delete that file; `relevance-lake clean` deletes "
+        "what was made with parameters that no study has any more. Nothing is mixed, by --force neither"
     )
 
 

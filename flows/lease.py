@@ -64,8 +64,9 @@ class Lease:
 
     def sentence(self) -> str:
         """The owner, and from when until when."""
+        study = f" of study {self.study}" if self.study else ""
         return (
-            f"`relevance-lake {self.command}` of study {self.study} (process {self.pid} on {self.host}, "
+            f"`relevance-lake {self.command}`{study} (process {self.pid} on {self.host}, "
             f"run {self.run}), since {self.started:%Y-%m-%d %H:%M:%S} UTC, "
             f"until {self.until:%H:%M:%S} UTC unless it extends that"
         )

@@ -36,6 +36,8 @@ Limit = Annotated[
     int | None, Field(description="only the first N correctly classified images; none: the study's own", ge=1)
 ]
 
+Force = Annotated[bool, Field(description="make what is there anew, in its place")]
+
 Counts = tuple[int, int]
 """Partition files written, and found current."""
 
@@ -52,27 +54,27 @@ def _each(one: Any, units: Sequence[tuple[Any, ...]], found: int) -> Counts:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="images of {study}")
-def ingest_dataset(study: str, lake: str, limit: int | None) -> Counts:
+def ingest_dataset(study: str, lake: str, limit: int | None, force: bool) -> Counts:
     """Images and predictions of a study's dataset."""
     loaded, target = opened(study, lake, limit)
-    count = ingesting.ingest_images(loaded, target)
-    ingesting.predict(loaded, target, count)
+    count = ingesting.ingest_images(loaded, target, force)
+    ingesting.predict(loaded, target, count, force)
     return target.written, target.skipped
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}")
-def attack_shard(study: str, lake: str, limit: int | None, attack: str, shard: int) -> Counts:
+def attack_shard(study: str, lake: str, limit: int | None, force: bool, attack: str, shard: int) -> Counts:
     """Adversarial examples of a shard of images, towards every target."""
     loaded, target = opened(study, lake, limit)
-    attacking.attack_shard(loaded, target, attack, shard)
+    attacking.attack_shard(loaded, target, attack, shard, force)
     return target.written, target.skipped
 
 
 @task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}")
-def explain_unit(study: str, lake: str, limit: int | None, subject: str, shard: int) -> Counts:
+def explain_unit(study: str, lake: str, limit: int | None, force: bool, subject: str, shard: int) -> Counts:
     """Relevance maps of one subject and shard, all targets, by all methods."""
     loaded, target = opened(study, lake, limit)
-    explaining.explain_unit(loaded, target, (subject, shard))
+    explaining.explain_unit(loaded, target, (subject, shard), force)
     return target.written, target.skipped
 
 
@@ -100,15 +102,19 @@ def train_network(source: str, path: str | None, output: str, recipe: dict[str, 
 
 
 @flow(name="ingest")
-def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def ingest(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Read the dataset and let the classifier predict it."""
     loaded, target = opened(study, lake, limit)
     with leased(target, "ingest", loaded.name):
-        return ingest_dataset(study, lake, limit)
+        return ingest_dataset(study, lake, limit, force)
 
 
 @flow(name="attack", task_runner=one_at_a_time)
-def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def attack(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Make adversarial examples of the correctly classified images, towards every other class.
 
     Untargeted attacks are run once an image. Parameters stand in the study file; failures are rows; pairs
@@ -116,17 +122,19 @@ def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
     """
     loaded, target = opened(study, lake, limit)
     with leased(target, "attack", loaded.name):
-        missing = attacking.missing_shards(loaded, target)
-        return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+        missing = attacking.missing_shards(loaded, target, force)
+        return _each(attack_shard, [(study, lake, limit, force, *unit) for unit in missing], target.skipped)
 
 
 @flow(name="explain", task_runner=one_at_a_time)
-def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def explain(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Make relevance maps of originals and adversarial examples."""
     loaded, target = opened(study, lake, limit)
     with leased(target, "explain", loaded.name):
-        missing = explaining.missing_units(loaded, target)
-        return _each(explain_unit, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+        missing = explaining.missing_units(loaded, target, force)
+        return _each(explain_unit, [(study, lake, limit, force, *unit) for unit in missing], target.skipped)
 
 
 @flow(name="check")
@@ -138,7 +146,9 @@ def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = No
 
 
 @flow(name="analyse", task_runner=one_at_a_time)
-def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def analyse(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Run the SQL analyses and keep their results.
 
     Counts of new or changed partitions come first, where the partition is; then the quantiles, which need
@@ -146,6 +156,8 @@ def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
     """
     loaded, target = opened(study, lake, limit)
     with leased(target, "analyse", loaded.name):
+        if force:
+            analysing.forget(loaded, target)
         for stage in analysing.stages(loaded, target):
             parts: dict[str, list[Unit]] = {}
             for unit in (unit for piece in stage for unit in piece):

@@ -59,6 +59,13 @@ def remove_leftovers(root: str) -> int:
     return count
 
 
+def remove_empty_folders(root: str) -> None:
+    """Delete the folders below one, and itself, that hold nothing."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        with suppress(OSError):
+            os.rmdir(folder)
+
+
 def _is_leftover(path: str) -> bool:
     match = TEMPORARY.fullmatch(os.path.basename(path))
     if match is not None and match[1] == machine() and not is_alive(int(match[2])):
