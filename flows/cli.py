@@ -62,6 +62,13 @@ def main() -> None:
             "interrupted: what is written is whole, the same command goes on from there"
         )
         sys.exit(130)
+    except MemoryError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: not enough memory ({error}): lower `batch_size` in the study file, or end other "
+            "programs. What is written is whole, the same command goes on from there",
+            style="bold red", markup=False, highlight=False,
+        )  # fmt: skip
+        sys.exit(2)
     except Exception as error:
         if not _is_mendable(error):
             raise

@@ -26,6 +26,7 @@ from flows.lease import leased
 from flows.partials import Unit
 from flows.plan import Plan, opened
 from flows.runs import record_run
+from flows.storage_faults import RETRIED
 from flows.wanted import require_imported
 
 StudyName = Annotated[
@@ -53,7 +54,7 @@ def _each(one: Any, units: Sequence[tuple[Any, ...]], found: int) -> Counts:
     return sum(count[0] for count in counts), found
 
 
-@task(cache_policy=NO_CACHE, task_run_name="images of {study}")
+@task(cache_policy=NO_CACHE, task_run_name="images of {study}", **RETRIED)
 def ingest_dataset(study: str, lake: str, limit: int | None, force: bool) -> Counts:
     """Images and predictions of a study's dataset."""
     loaded, target = opened(study, lake, limit)
@@ -62,7 +63,7 @@ def ingest_dataset(study: str, lake: str, limit: int | None, force: bool) -> Cou
     return target.written, target.skipped
 
 
-@task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}")
+@task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}", **RETRIED)
 def attack_shard(study: str, lake: str, limit: int | None, force: bool, attack: str, shard: int) -> Counts:
     """Adversarial examples of a shard of images, towards every target."""
     loaded, target = opened(study, lake, limit)
@@ -70,7 +71,7 @@ def attack_shard(study: str, lake: str, limit: int | None, force: bool, attack: 
     return target.written, target.skipped
 
 
-@task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}")
+@task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}", **RETRIED)
 def explain_unit(study: str, lake: str, limit: int | None, force: bool, subject: str, shard: int) -> Counts:
     """Relevance maps of one subject and shard, all targets, by all methods."""
     loaded, target = opened(study, lake, limit)
@@ -78,14 +79,14 @@ def explain_unit(study: str, lake: str, limit: int | None, force: bool, subject:
     return target.written, target.skipped
 
 
-@task(cache_policy=NO_CACHE, task_run_name="partial results of {part}")
+@task(cache_policy=NO_CACHE, task_run_name="partial results of {part}", **RETRIED)
 def make_partials(lake: str, units: list[Unit], part: str) -> Counts:
     """Partial results of one shard, or those of one method in all shards."""
     analysing.make_units(Lake(lake), units)
     return len(units), 0
 
 
-@task(cache_policy=NO_CACHE, task_run_name="results of {study}")
+@task(cache_policy=NO_CACHE, task_run_name="results of {study}", **RETRIED)
 def merge_partials(study: str, lake: str, limit: int | None) -> Counts:
     """Results of all analyses, from the partial results."""
     loaded, target = opened(study, lake, limit)

@@ -41,6 +41,9 @@ PASSING_CLASSES = {
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 
+TASK_WAITS = [60, 300]
+"""Seconds before each further attempt of a whole task, which an unattended run makes of its own."""
+
 GOES_ON = "then run the same command: what is written is whole, and it goes on from there"
 
 
@@ -95,3 +98,15 @@ def _sentence(place: str, action: str, error: Exception, attempts: int) -> str:
     often = f", {attempts} times in {sum(WAITS):.0f} s" if attempts > 1 else ""
     remedy = "Wait for the storage to answer" if passes(error) else "See to the storage, or your rights there"
     return f"{place} could not be {action} ({type(error).__name__}: {error}){often}. {remedy}, {GOES_ON}"
+
+
+def _task_may_pass(task: Any, task_run: Any, state: Any) -> bool:
+    return isinstance(state.data, BaseException) and passes(state.data)
+
+
+RETRIED: dict[str, Any] = {
+    "retries": len(TASK_WAITS),
+    "retry_delay_seconds": TASK_WAITS,
+    "retry_condition_fn": _task_may_pass,
+}
+"""Of a Prefect task: it is run again for a fault of storage that may pass, and for nothing else."""

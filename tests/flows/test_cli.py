@@ -39,7 +39,7 @@ def test_version_and_help(typed):
     assert code == 0
     for command in ("run", "ingest", "train", "attack", "explain", "analyse", "report",
                     "evaluate", "sql", "catalog", "status", "init", "schema", "serve", "import",
-                    "import-maps"):  # fmt: skip
+                    "import-maps", "clean", "export"):  # fmt: skip
         assert f" {command} " in out
         assert "Example: relevance-lake " + command in typed(command, "--help")[1]
 

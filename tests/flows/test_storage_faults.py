@@ -260,3 +260,31 @@ def test_a_study_survives_a_hundred_faults_each(faults, study_file, tmp_path, ur
     assert faults.injected.total() >= 100
     worker.run(str(study_file), str(lake), lambda text: None)
     assert_same_lakes(lake, tmp_path / "undisturbed")
+
+
+@pytest.mark.prefect
+def test_a_task_is_run_again_for_a_passing_fault_of_storage_only(prefect_server):
+    from prefect import flow, task
+
+    errors = {
+        "passes": StorageFault("the bucket does not answer", passes=True),
+        "stays": StorageFault("the disk is full"),
+        "a bug": ValueError("a bug"),
+    }
+    tried = Counter()
+
+    @task(**storage_faults.RETRIED | {"retry_delay_seconds": 0})
+    def work(kind):
+        tried[kind] += 1
+        if tried[kind] < 3:
+            raise errors[kind]
+
+    @flow
+    def works(kind):
+        work(kind)
+
+    works("passes")
+    for kind in ("stays", "a bug"):
+        with pytest.raises(type(errors[kind])):
+            works(kind)
+    assert tried == {"passes": 3, "stays": 1, "a bug": 1}
