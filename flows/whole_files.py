@@ -10,13 +10,17 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from flows.processes import is_alive, machine
+from sql.tables import TABLES
 
-TEMPORARY = re.compile(r"\.tmp-(?:([0-9a-f]{8})-(\d+)-)?.*")
-"""Machine and process that write the file, where its name says so."""
+TEMPORARY = re.compile(r"\.tmp-(?:(?:([0-9a-f]{8})-)?(\d+)-.+\.(?:parquet|json|duckdb)|[a-z0-9_]{8})")
+"""Machine and process that write the file, where its name says so; pages of reports have neither."""
+
+FOLDERS = (*TABLES, "results", "partials", "checked", "reports")
+"""Where a lake's writers write, besides its root: whatever else lies there is somebody else's."""
 
 LEFTOVER_AGE = 3600.0
 """Seconds since its last change after which a temporary file is left over, whoever wrote it."""
@@ -42,15 +46,22 @@ def write_whole(target: str, data: bytes | memoryview) -> None:
 
 
 def leftovers(root: str) -> Iterator[str]:
-    """Paths of temporary files below a folder that no process writes any more."""
-    for folder, _, names in os.walk(root, followlinks=True):
-        for name in names:
-            if name.startswith(".tmp-") and _is_leftover(os.path.join(folder, name)):
-                yield os.path.join(folder, name)
+    """Paths of temporary files of a lake that no process writes any more."""
+    with suppress(FileNotFoundError):
+        yield from _leftovers_in(root, os.listdir(root))
+    for name in FOLDERS:
+        for folder, _, names in os.walk(os.path.join(root, name), followlinks=True):
+            yield from _leftovers_in(folder, names)
+
+
+def _leftovers_in(folder: str, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if name.startswith(".tmp-") and _is_leftover(os.path.join(folder, name)):
+            yield os.path.join(folder, name)
 
 
 def remove_leftovers(root: str) -> int:
-    """Delete what dead processes left below a folder; how many files."""
+    """Delete what dead processes left in a lake; how many files."""
     count = 0
     for path in leftovers(root):
         with suppress(FileNotFoundError):
@@ -68,7 +79,9 @@ def remove_empty_folders(root: str) -> None:
 
 def _is_leftover(path: str) -> bool:
     match = TEMPORARY.fullmatch(os.path.basename(path))
-    if match is not None and match[1] == machine() and not is_alive(int(match[2])):
+    if match is None or (match[2] is None and os.path.basename(os.path.dirname(path)) != "reports"):
+        return False
+    if match[1] == machine() and not is_alive(int(match[2])):
         return True
     try:
         return time.time() - os.path.getmtime(path) > LEFTOVER_AGE

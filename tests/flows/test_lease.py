@@ -181,27 +181,32 @@ def test_of_many_takers_in_a_folder_one_gets_it(tmp_path):
 
 def test_leftovers_of_dead_processes_are_removed_and_of_live_ones_not(tmp_path):
     folder = tmp_path / "images" / "dataset=toy"
-    folder.mkdir(parents=True)
     dead = subprocess.Popen(["true"])
     dead.wait()
     machine = leases.machine()
     names = {
-        "dead": f".tmp-{machine}-{dead.pid}-ab12-x.parquet",
-        "live": f".tmp-{machine}-{os.getpid()}-ab12-x.parquet",
-        "elsewhere": ".tmp-ffffffff-1-ab12-x.parquet",
-        "elsewhere long ago": ".tmp-ffffffff-1-ab12-y.parquet",
-        "unnamed long ago": ".tmp-x7.html",
-        "no temporary file": "ids-0-999-rows-1.parquet",
+        "dead": f"{folder}/.tmp-{machine}-{dead.pid}-ab12-x.parquet",
+        "dead, at the root": f"{tmp_path}/.tmp-{machine}-{dead.pid}-ab12-lease.json",
+        "live": f"{folder}/.tmp-{machine}-{os.getpid()}-ab12-x.parquet",
+        "elsewhere": f"{folder}/.tmp-ffffffff-1-ab12-x.parquet",
+        "elsewhere, long ago": f"{folder}/.tmp-ffffffff-1-ab12-y.parquet",
+        "a report, long ago": f"{tmp_path}/reports/.tmp-ab_12xyz",
+        "another program's, long ago": f"{folder}/.tmp-ab_12xyz",
+        "another folder's, long ago": f"{tmp_path}/mine/.tmp-ffffffff-1-ab12-y.parquet",
+        "no temporary file, long ago": f"{folder}/ids-0-999-rows-1.parquet",
     }
     for what, name in names.items():
-        (folder / name).write_bytes(b"half")
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        with open(name, "wb") as file:
+            file.write(b"half")
         if "ago" in what:
             long_ago = time.time() - LEFTOVER_AGE - 10
-            os.utime(folder / name, (long_ago, long_ago))
+            os.utime(name, (long_ago, long_ago))
     with leased(Lake(str(tmp_path)), "run", "small"):
         pass
-    kept = {what for what, name in names.items() if (folder / name).exists()}
-    assert kept == {"live", "elsewhere", "no temporary file"}
+    kept = {what for what, name in names.items() if os.path.exists(name)}
+    gone = {"dead", "dead, at the root", "elsewhere, long ago", "a report, long ago"}
+    assert kept == names.keys() - gone
 
 
 def test_a_whole_file_reaches_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
