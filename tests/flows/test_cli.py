@@ -302,3 +302,22 @@ def test_a_schedule_fires(study_file, lake_copy, tmp_path):
         for process in processes:
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("3 GB wanted"), "not enough memory (3 GB wanted): lower `batch_size`"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_message(monkeypatch, capsys, error, said):
+    def lacking():
+        raise error
+
+    monkeypatch.setattr(cli, "app", lacking)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    printed = capsys.readouterr()
+    assert caught.value.code == 2
+    assert said in printed.err.replace("\n", " ")
