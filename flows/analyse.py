@@ -61,6 +61,17 @@ def analyse_scope(name: str, scope: Scope, lake: Lake, limit: int | None = None)
     return len(outdated)
 
 
+def forget(study: Study, lake: Lake) -> None:
+    """Delete a study's results and the partial results that they are made from: they are made anew."""
+    lake.refresh()
+    partials = Partials(scope_of(study, lake), lake)
+    paths = [_path(analysis, study.name) for analysis in analyses()]
+    paths += [unit.path for unit in (*partials.of_shards(), *partials.of_series())]
+    for path in paths:
+        if lake.exists(path):
+            lake.delete(path)
+
+
 def stages(study: Study, lake: Lake) -> Iterator[list[list[Unit]]]:
     """Outdated partial results, in pieces of work: first of shards, then of whole series.
 

@@ -12,6 +12,7 @@ from compute.attacks.controls import Control
 from compute.attacks.imported import Imported, judge, read_pixels
 from compute.attacks.result import AttackResult
 from flows import networks
+from flows.force import drop_maps_of_others, require_replaceable
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.plan import CONTROLS, Plan
@@ -28,14 +29,17 @@ POOL = 100
 """Images of each class that an attack may start from: the first that are correctly classified."""
 
 
-def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
-    """(attack id, shard) of the shards with a partition to make."""
+def missing_shards(study: Study, lake: Lake, force: bool = False) -> list[tuple[str, int]]:
+    """(attack id, shard) of the shards with a partition to make; `force`: of all."""
     plan = Plan(study, lake)
     chosen = plan.chosen()
     missing = []
     for attack in study.subjects:
         for shard in chosen.shards():
-            found = [lake.find(p) is not None for p in plan.adversarials(attack, shard, chosen)]
+            partitions = plan.adversarials(attack, shard, chosen)
+            if force:
+                require_replaceable(lake, partitions)
+            found = [not force and lake.find(p) is not None for p in partitions]
             lake.skipped += sum(found)
             if not all(found):
                 missing.append((attack.id, shard))
@@ -57,11 +61,11 @@ def _record(lake: Lake, row: dict[str, Any]) -> None:
         lake.write_entity(IMPORTS, row)
 
 
-def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
-    """Make the missing partitions of a shard."""
+def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int, force: bool = False) -> None:
+    """Make the missing partitions of a shard; `force`: make all of them anew."""
     plan, attack = Plan(study, lake), study.attack(attack_id)
     chosen = plan.chosen()
-    wanted = [p for p in plan.adversarials(attack, shard, chosen) if not lake.find(p)]
+    wanted = [p for p in plan.adversarials(attack, shard, chosen) if force or not lake.find(p)]
     if not wanted:
         return
     if isinstance(attack.parameters, Imported):
@@ -207,4 +211,6 @@ def _write(
         columns[name] = [getattr(result, name) for result in results]
     for name, length in (("pixels", components), ("logits", classes)):
         columns[name] = np.array(columns[name], np.float32).reshape(-1, length)
-    plan.lake.write(partition, table_of(ADVERSARIALS, columns), recorded(plan.study))
+    table = table_of(ADVERSARIALS, columns)
+    drop_maps_of_others(plan.lake, partition, table)
+    plan.lake.write(partition, table, recorded(plan.study))

@@ -48,7 +48,7 @@ def check(
 
     target = Lake(lake)
     target.must_exist()
-    with progress_display(), record_run(None, target, "check") as step:
+    with progress_display(), record_run(None, target, "check", alone=False) as step:
         report = check_lake(target, again=again)
         step.add(target.counts)
     if format is CheckFormat.json:

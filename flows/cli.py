@@ -19,6 +19,8 @@ from rich.table import Table
 
 from flows import (
     check_command,
+    clean_command,
+    export_command,
     map_commands,
     report_command,
     serve_command,
@@ -26,8 +28,9 @@ from flows import (
     status_command,
 )
 from flows.errors import UserError
-from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
+from flows.options import ForceOption, LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
+from flows.storage_faults import FULL
 
 app = typer.Typer(
     name="relevance-lake",
@@ -61,6 +64,13 @@ def main() -> None:
             "interrupted: what is written is whole, the same command goes on from there"
         )
         sys.exit(130)
+    except MemoryError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"error: not enough memory ({error}): lower `batch_size` in the study file, or end other "
+            "programs. What is written is whole, the same command goes on from there",
+            style="bold red", markup=False, highlight=False,
+        )  # fmt: skip
+        sys.exit(2)
     except Exception as error:
         if not _is_mendable(error):
             raise
@@ -80,7 +90,9 @@ def _warn(otherwise: Callable[..., None], message: Warning, kind: type[Warning],
 
 def _is_mendable(error: Exception) -> bool:
     """Whether a person can mend it: the rooms' own error types say what to do, a file's error says where."""
-    return _is_ours(type(error)) or (isinstance(error, OSError) and error.filename is not None)
+    return _is_ours(type(error)) or (
+        isinstance(error, OSError) and (error.filename is not None or error.errno in FULL)
+    )
 
 
 def _is_ours(kind: type) -> bool:
@@ -112,6 +124,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be made.")] = False,
 ) -> None:
     """Run a study: images, attacks, relevance maps, analyses, report."""
+    from flows.lease import leased
     from flows.plan import Plan, opened
     from flows.summary import dry_run_table, summary_table
     from flows.wanted import to_import
@@ -139,7 +152,10 @@ def run(
             path = report(loaded, target)
             step.add(target.counts)
     else:
-        with working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):
+        with (
+            leased(target, "run", loaded.name),
+            working(f"Study {loaded.name}, lake {target.url}: starting Prefect"),
+        ):
             path = prefect_flows().pipeline(study=study, lake=lake, limit=limit)
         target.refresh()
     out.print(summary_table(loaded, target))
@@ -151,9 +167,12 @@ def _step(name: str, text: str, example: str) -> None:
     """A command that runs one step's flow."""
 
     def command(
-        study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None
+        study: StudyArgument = "demo",
+        lake: LakeOption = "./lake",
+        limit: LimitOption = None,
+        force: ForceOption = False,
     ) -> None:
-        run_step(name, study, lake, limit)
+        run_step(name, study, lake, limit, force)
 
     app.command(name, help=text, epilog=f"Example: {example}")(command)
 
@@ -175,6 +194,10 @@ _step("analyse", "Run the SQL analyses and keep their results.", "relevance-lake
 
 
 app.command("check", epilog=check_command.EXAMPLES)(check_command.check)
+
+
+app.command("clean", epilog=clean_command.EXAMPLES)(clean_command.clean)
+app.command("export", epilog=export_command.EXAMPLES)(export_command.export)
 
 
 app.command(epilog=report_command.EXAMPLE)(report_command.report)

@@ -16,6 +16,7 @@ from compute.maps import RawMaps
 from compute.methods import Method
 from flows import networks
 from flows.background import Background
+from flows.force import require_replaceable
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.map_rows import map_rows
@@ -46,13 +47,15 @@ class Work:
     done: int = 0
 
 
-def missing_units(study: Study, lake: Lake) -> list[Unit]:
-    """The units with a partition to make."""
+def missing_units(study: Study, lake: Lake, force: bool = False) -> list[Unit]:
+    """The units with a partition to make; `force`: all of them."""
     plan = Plan(study, lake)
     methods, missing = study.computed_methods(), []
     for unit in units_of(plan):
         targets = targets_of(plan, unit, methods)
-        lacking = sum(len(target.lacking(lake).partitions) for target in targets)
+        if force:
+            require_replaceable(lake, [p for target in targets for p in target.partitions.values()])
+        lacking = sum(len((target if force else target.lacking(lake)).partitions) for target in targets)
         lake.skipped += sum(len(target.partitions) for target in targets) - lacking
         if lacking:
             missing.append(unit)
@@ -61,8 +64,8 @@ def missing_units(study: Study, lake: Lake) -> list[Unit]:
     return missing
 
 
-def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
-    """Make the unit's missing partitions: one forward pass serves all their methods.
+def explain_unit(study: Study, lake: Lake, unit: Unit, force: bool = False) -> None:
+    """Make the unit's missing partitions, with `force` all: one forward pass serves all their methods.
 
     Targets that lack other methods than the rest (a partition was lost) have a stream of their own.
     """
@@ -70,7 +73,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
     subject, shard = unit
     streams: dict[tuple[Method, ...], list[Target]] = {}
     for wanted in targets_of(plan, unit, study.computed_methods()):
-        target = wanted.lacking(lake)
+        target = wanted if force else wanted.lacking(lake)
         if target.partitions:
             streams.setdefault(tuple(target.partitions), []).append(target)
     shape, classes = image_shape(study, lake), len(plan.class_names())

@@ -9,6 +9,7 @@ from compute.classifier import describe
 from compute.datasets import load_dataset
 from compute.randomisation import cascade
 from flows import networks
+from flows.force import require_same_images
 from flows.lake import Lake
 from flows.plan import Plan
 from flows.progress import track
@@ -18,12 +19,12 @@ from flows.versions import recorded
 from sql.tables import DATASETS, IMAGES, MODELS, PREDICTIONS, RANDOMISATIONS, SHARD
 
 
-def ingest_images(study: Study, lake: Lake) -> int:
-    """Write the dataset's missing partitions; the number of its images."""
+def ingest_images(study: Study, lake: Lake, force: bool = False) -> int:
+    """Write the dataset's missing partitions, with `force` all; the number of its images."""
     plan = Plan(study, lake)
     section = study.dataset
     count = plan.image_count()
-    if count is not None and all(lake.find(partition) for partition in plan.images(count)):
+    if not force and count is not None and all(lake.find(partition) for partition in plan.images(count)):
         lake.skipped += len(plan.images(count))
         return count
     dataset = load_dataset(section.source, section.path, section.split)
@@ -33,7 +34,7 @@ def ingest_images(study: Study, lake: Lake) -> int:
         for partition in plan.images(count):
             first = partition.shard * SHARD
             rows = slice(first, first + partition.rows)
-            if lake.find(partition):
+            if lake.find(partition) and not force:
                 lake.skipped += 1
             else:
                 table = table_of(
@@ -63,10 +64,13 @@ def ingest_images(study: Study, lake: Lake) -> int:
     return count
 
 
-def predict(study: Study, lake: Lake, count: int) -> None:
-    """Write the missing partitions of the classifier's outputs, and its randomised networks, if asked for."""
+def predict(study: Study, lake: Lake, count: int, force: bool = False) -> None:
+    """Write missing partitions of the classifier's outputs, with `force` all, and its randomised networks.
+
+    Raises UserError where another image would be correctly classified than before: attacks are of these.
+    """
     plan = Plan(study, lake)
-    missing = [partition for partition in plan.predictions(count) if not lake.find(partition)]
+    missing = [partition for partition in plan.predictions(count) if force or not lake.find(partition)]
     lake.skipped += len(plan.predictions(count)) - len(missing)
     if not missing and plan.has_randomisations():
         return
@@ -80,6 +84,7 @@ def predict(study: Study, lake: Lake, count: int) -> None:
             shard = read_images(study, lake, partition.shard)
             logits = network.logits(shard.pixels, study.batch_size, advance)
             predicted = logits.argmax(axis=1)
+            require_same_images(lake, partition, predicted == shard.label)
             lake.write(
                 partition,
                 table_of(

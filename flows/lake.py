@@ -7,16 +7,18 @@ keys when a lake is opened or checked (sql/files.py), everything else in the foo
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 import fsspec
 import pyarrow as pa
@@ -24,10 +26,14 @@ import pyarrow.parquet as pq
 
 from flows.counts import Counts
 from flows.errors import LakeMismatch, UserError
+from flows.storage_faults import steadily
+from flows.whole_files import write_whole
 from sql.files import PARTITION_FILE
 from sql.footers import FOOTER_KEY
 from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -98,13 +104,17 @@ class Lake:
         """Folder -> {file name: bytes} of all files but temporary ones."""
         listing: dict[str, dict[str, int]] = {}
         prefix = self.root.rstrip("/") + "/"
-        if self.fs.exists(self.root):
-            self.fs.invalidate_cache()
-            for path, facts in self.fs.find(self.root, detail=True).items():
-                folder, _, name = path.removeprefix(prefix).rpartition("/")
-                if name.endswith(".parquet") and not name.startswith("."):
-                    listing.setdefault(folder, {})[name] = int(facts["size"] or 0)
+        for path, facts in steadily(self.url, "listed", self._find).items():
+            folder, _, name = path.removeprefix(prefix).rpartition("/")
+            if name.endswith(".parquet") and not name.startswith("."):
+                listing.setdefault(folder, {})[name] = int(facts["size"] or 0)
         return listing
+
+    def _find(self) -> dict[str, Any]:
+        if not self.fs.exists(self.root):
+            return {}
+        self.fs.invalidate_cache()
+        return self.fs.find(self.root, detail=True)
 
     @property
     def counts(self) -> Counts:
@@ -145,30 +155,60 @@ class Lake:
 
     def footer(self, path: str) -> dict[str, Any]:
         """What the file's Parquet footer says of its making."""
-        with self._reading(path) as file:
-            metadata = pq.read_metadata(file).metadata or {}
+        metadata = self._read(path, lambda file: pq.read_metadata(file).metadata) or {}
         return json.loads(metadata.get(FOOTER_KEY, b"{}"))
 
     def read(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one file of the lake."""
-        with self._reading(path) as file:
-            return pq.ParquetFile(file).read(columns=list(columns) if columns else None)
+        names = list(columns) if columns else None
+        return self._read(path, lambda file: pq.ParquetFile(file).read(columns=names))
+
+    def bytes(self, path: str) -> bytes:
+        """One file of the lake as it is."""
+        return self._read(path, lambda file: file.read())
 
     def batches(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Read one file of the lake, so many rows at a time."""
-        with self._reading(path) as file:
+        done, found = 0, None
+
+        def following() -> pa.RecordBatch | None:
+            nonlocal found
+            try:
+                found = found or islice(self._batches(path, columns, rows), done, None)
+                return next(found, None)
+            except Exception:
+                found = None  # an iterator that failed is at its end
+                raise
+
+        while (batch := self._steadily(path, following)) is not None:
+            done += 1
+            yield batch
+
+    def _batches(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+        with self.fs.open(f"{self.root}/{path}") as file:
             yield from pq.ParquetFile(file).iter_batches(rows, columns=list(columns), use_threads=False)
 
-    @contextmanager
-    def _reading(self, path: str) -> Iterator[Any]:
-        """An open file of the lake; what is wrong with it comes as a UserError that names it."""
-        try:
+    def _read(self, path: str, read: Callable[[Any], Found]) -> Found:
+        """read(open file)."""
+
+        def attempt() -> Found:
             with self.fs.open(f"{self.root}/{path}") as file:
-                yield file
+                return read(file)
+
+        return self._steadily(path, attempt)
+
+    def _steadily(self, path: str, attempt: Callable[[], Found]) -> Found:
+        """attempt(); what is wrong with the file comes as a UserError that names it."""
+        place = f"{self.url}/{path}"
+        try:
+            return steadily(place, "read", attempt)
+        except FileNotFoundError:
+            raise UserError(
+                f"{place} is gone: another run replaced it, or somebody deleted it. Run it again"
+            ) from None
         except (pa.ArrowException, OSError) as error:
             raise UserError(
-                f"{self.url}/{path} is not a readable Parquet file ({error}): "
-                "delete it and run the study again"
+                f"{place} is not a readable Parquet file ({error}): delete it and run the study again"
             ) from None
 
     def write(self, partition: Partition, rows: pa.Table, recorded: Mapping[str, Any]) -> str:
@@ -178,8 +218,7 @@ class Lake:
         outdated = [path for _, path in self._shard_files(partition) if path != partition.file]
         # removed first: a stop in between leaves a gap, which is filled again, and never a row twice
         for path in outdated:
-            self.fs.rm_file(f"{self.root}/{path}")
-            self._forget(path)
+            self.delete(path)
         self._put(
             TABLES[partition.table], partition.file, rows, partition.made_from, recorded, dict(partition.keys)
         )
@@ -215,11 +254,7 @@ class Lake:
         Read once until `refresh`.
         """
         if path not in self._fingerprints:
-            with self._reading(path) as file:
-                file.seek(-8, os.SEEK_END)
-                length = int.from_bytes(file.read(4), "little")
-                file.seek(-8 - length, os.SEEK_END)
-                self._fingerprints[path] = hashlib.sha256(file.read(length)).hexdigest()
+            self._fingerprints[path] = self._read(path, _digest_of_footer)
         return self._fingerprints[path]
 
     def digest(self, tables: Iterable[Table]) -> str:
@@ -257,9 +292,14 @@ class Lake:
         """Bytes of all Parquet files."""
         return sum(size for names in self._listing.values() for size in names.values())
 
-    def _forget(self, path: str) -> None:
+    def delete(self, path: str) -> None:
+        """Delete a file of the lake; another run may have done so before."""
+        with suppress(FileNotFoundError):
+            steadily(f"{self.url}/{path}", "deleted", lambda: self.fs.rm_file(f"{self.root}/{path}"))
         folder, _, name = path.rpartition("/")
-        self._listing.get(folder, {}).pop(name, None)
+        if name.endswith(".parquet"):
+            self._listing.get(folder, {}).pop(name, None)
+        self._fingerprints.pop(path, None)
 
     def _put(
         self,
@@ -282,43 +322,51 @@ class Lake:
             use_byte_stream_split=floats or False,  # type: ignore[arg-type]
             write_page_checksum=True,
         )  # fmt: skip
-        data = buffer.getvalue()
+        return self.put(path, buffer.getvalue().to_pybytes())
+
+    def put(self, path: str, data: bytes) -> str:
+        """Write a file of the lake whole, in place of one that is there; its path."""
         target = f"{self.root}/{path}"
         if self.is_local:
-            _write_atomically(target, data)
+            steadily(f"{self.url}/{path}", "written", lambda: write_whole(target, data))
         else:
-            self.fs.pipe_file(target, data.to_pybytes())
-        self._bytes += data.size
+            try:
+                steadily(f"{self.url}/{path}", "written", lambda: self._put_object(target, data))
+            except BaseException:
+                self._remove_half(target, len(data))
+                raise
+        self._bytes += len(data)
         folder, _, name = path.rpartition("/")
-        self._listing.setdefault(folder, {})[name] = data.size
+        if name.endswith(".parquet"):
+            self._listing.setdefault(folder, {})[name] = len(data)
         self._fingerprints.pop(path, None)
         return path
+
+    def _put_object(self, target: str, data: bytes) -> None:
+        """Put one object; some file systems end early without a word, which its size tells."""
+        self.fs.pipe_file(target, data)
+        if (size := self.fs.size(target)) != len(data):
+            raise OSError(errno.EIO, f"{size} of {len(data)} bytes arrived")
+
+    def _remove_half(self, target: str, whole: int) -> None:
+        """What a failed put left under the file's name would be taken for a damaged file."""
+        with suppress(Exception):
+            if self.fs.size(target) != whole:
+                steadily(target, "deleted", lambda: self.fs.rm_file(target))
 
 
 VECTORS = ("float32[n]", "rank[n]", "float32[k]")
 """Column types stored as BYTE_STREAM_SPLIT."""
 
 
-def _write_atomically(target: str, data: pa.Buffer) -> None:
-    """Write under a temporary name in the same folder, reach the disk, rename."""
-    folder, name = os.path.split(target)
-    os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _digest_of_footer(file: Any) -> str:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - 8, 0))
+    length = int.from_bytes(file.read(4), "little")
+    if length + 8 > end:
+        raise pa.ArrowInvalid(f"{end} bytes, too few for its footer")
+    file.seek(end - 8 - length)
+    return hashlib.sha256(file.read(length)).hexdigest()
 
 
 def _disagreement(place: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -327,7 +375,8 @@ def _disagreement(place: str, wanted: Mapping[str, Any], found: Mapping[str, Any
     return (
         f"{place} was made from other inputs than this study's: "
         + "; ".join(f"{key} was {old!r}, the study has {new!r}" for key, new, old in differing)
-        + ". Use another lake, another id in the study, or delete that file"
+        + ". Use another lake, another id in the study, or delete that file; `relevance-lake clean` deletes "
+        "what was made with parameters that no study has any more. Nothing is mixed, by --force neither"
     )
 
 

@@ -10,13 +10,14 @@ import typer
 from rich.console import Console
 
 from flows.errors import UserError
-from flows.options import STUDIES, LakeOption, LimitOption
+from flows.options import STUDIES, ForceOption, LakeOption, LimitOption
 from flows.steps import run_step
 
 OneImage = partial(typer.Option, rich_help_panel="One image")
 
 EXPLAIN_EXAMPLES = (
     "Example: relevance-lake explain demo\n\n"
+    "Example: relevance-lake explain demo --force\n\n"
     "Example: relevance-lake explain --image cat.png --method lrp-epsilon-0.1 --method gradient"
 )
 IMPORT_EXAMPLES = (
@@ -34,6 +35,7 @@ def explain(
     ] = None,
     lake: LakeOption = "./lake",
     limit: LimitOption = None,
+    force: ForceOption = False,
     image: Annotated[Path | None, OneImage(help="A PNG or JPEG file: explain it alone.")] = None,
     model: Annotated[
         str | None,
@@ -63,7 +65,7 @@ def explain(
         given |= {"--method": method, "--class": class_, "--output": output}
         if named := [name for name, value in given.items() if value]:
             raise UserError(f"{', '.join(named)} goes with --image: a study's file says what is made")
-        return run_step("explain", study or "demo", lake, limit)
+        return run_step("explain", study or "demo", lake, limit, force)
     if study is not None:
         raise UserError(f"give a study ({study}) or --image, not both")
     prefix = output or f"{image.stem}-maps"

@@ -14,6 +14,9 @@ LimitOption = Annotated[
     int | None,
     typer.Option(min=1, help="Only the first N correctly classified images, by image_id."),
 ]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Make what the study wants of this step anew, in its place.")
+]
 WeightsOption = Annotated[
     str | None, typer.Option(help="The .h5 of a Keras 2 .json, where it is not beside it.")
 ]

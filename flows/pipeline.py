@@ -30,6 +30,7 @@ from flows.plan import Plan, opened
 from flows.progress import track
 from flows.run_log import note, steps_of
 from flows.runs import record_run
+from flows.storage_faults import RETRIED
 from flows.wanted import require_imported
 
 StudyName = Annotated[
@@ -53,6 +54,8 @@ Limit = Annotated[
         ge=1,
     ),
 ]
+
+Force = Annotated[bool, Field(description="make what is there anew, in its place")]
 
 
 def described(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,32 +99,32 @@ def _each(step: Step, study: str, one: Any, units: Mapping[str, tuple[Any, ...]]
         raise errors[0]
 
 
-@task(cache_policy=NO_CACHE, task_run_name="images of {study}")
-def ingest_dataset(study: str, lake: str, limit: int | None) -> Counts:
+@task(cache_policy=NO_CACHE, task_run_name="images of {study}", **RETRIED)
+def ingest_dataset(study: str, lake: str, limit: int | None, force: bool) -> Counts:
     """Images and predictions of a study's dataset."""
     loaded, target = opened(study, lake, limit)
-    count = ingesting.ingest_images(loaded, target)
-    ingesting.predict(loaded, target, count)
+    count = ingesting.ingest_images(loaded, target, force)
+    ingesting.predict(loaded, target, count, force)
     return target.counts
 
 
-@task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}")
-def attack_shard(study: str, lake: str, limit: int | None, attack: str, shard: int) -> Counts:
+@task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}", **RETRIED)
+def attack_shard(study: str, lake: str, limit: int | None, force: bool, attack: str, shard: int) -> Counts:
     """Adversarial examples of a shard of images, towards every target."""
     loaded, target = opened(study, lake, limit)
-    attacking.attack_shard(loaded, target, attack, shard)
+    attacking.attack_shard(loaded, target, attack, shard, force)
     return target.counts
 
 
-@task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}")
-def explain_unit(study: str, lake: str, limit: int | None, subject: str, shard: int) -> Counts:
+@task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}", **RETRIED)
+def explain_unit(study: str, lake: str, limit: int | None, force: bool, subject: str, shard: int) -> Counts:
     """Relevance maps of one subject and shard, all targets, by all methods."""
     loaded, target = opened(study, lake, limit)
-    explaining.explain_unit(loaded, target, (subject, shard))
+    explaining.explain_unit(loaded, target, (subject, shard), force)
     return target.counts
 
 
-@task(cache_policy=NO_CACHE, task_run_name="partial results of {part}")
+@task(cache_policy=NO_CACHE, task_run_name="partial results of {part}", **RETRIED)
 def make_partials(lake: str, units: list[Unit], part: str) -> Counts:
     """Partial results of one shard, or those of one method in all shards."""
     target = Lake(lake)
@@ -129,7 +132,7 @@ def make_partials(lake: str, units: list[Unit], part: str) -> Counts:
     return replace(target.counts, written=len(units))
 
 
-@task(cache_policy=NO_CACHE, task_run_name="results of {study}")
+@task(cache_policy=NO_CACHE, task_run_name="results of {study}", **RETRIED)
 def merge_partials(study: str, lake: str, limit: int | None) -> Counts:
     """Results of all analyses, from the partial results."""
     loaded, target = opened(study, lake, limit)
@@ -148,16 +151,20 @@ def train_network(source: str, path: str | None, output: str, recipe: dict[str, 
 
 @flow(name="ingest")
 @described
-def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def ingest(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Read the dataset and let the classifier predict it."""
     with record_run(*opened(study, lake, limit), "ingest") as step:
-        step.add(ingest_dataset(study, lake, limit))
+        step.add(ingest_dataset(study, lake, limit, force))
     return step.counts
 
 
 @flow(name="attack", task_runner=one_at_a_time)
 @described
-def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def attack(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Make adversarial examples of the correctly classified images, towards every other class.
 
     Untargeted attacks are run once an image. Parameters stand in the study file; failures are rows; pairs
@@ -165,22 +172,24 @@ def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
     """
     loaded, target = opened(study, lake, limit)
     with record_run(loaded, target, "attack") as step:
-        missing = attacking.missing_shards(loaded, target)
+        missing = attacking.missing_shards(loaded, target, force)
         step.add(target.counts)
-        units = {f"{attack}, shard {shard}": (study, lake, limit, attack, shard) for attack, shard in missing}
+        units = {f"{name}, shard {n}": (study, lake, limit, force, name, n) for name, n in missing}
         _each(step, loaded.name, attack_shard, units)
     return step.counts
 
 
 @flow(name="explain", task_runner=one_at_a_time)
 @described
-def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def explain(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Make relevance maps of originals and adversarial examples."""
     loaded, target = opened(study, lake, limit)
     with record_run(loaded, target, "explain") as step:
-        missing = explaining.missing_units(loaded, target)
+        missing = explaining.missing_units(loaded, target, force)
         step.add(target.counts)
-        units = {f"maps of {subject}, shard {n}": (study, lake, limit, subject, n) for subject, n in missing}
+        units = {f"maps of {name}, shard {n}": (study, lake, limit, force, name, n) for name, n in missing}
         _each(step, loaded.name, explain_unit, units)
     return step.counts
 
@@ -190,7 +199,7 @@ def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
 def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
     """Check the study's part of the lake; what is wrong in it is an error that names it."""
     loaded, target = opened(study, lake, limit)
-    with record_run(loaded, target, "check") as step:
+    with record_run(loaded, target, "check", alone=False) as step:
         checking.require_sound(loaded, target)
         step.add(target.counts)
     return step.counts
@@ -198,7 +207,9 @@ def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = No
 
 @flow(name="analyse", task_runner=one_at_a_time)
 @described
-def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def analyse(
+    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+) -> Counts:
     """Run the SQL analyses and keep their results.
 
     Counts of new or changed partitions come first, where the partition is; then the quantiles, which need
@@ -206,15 +217,15 @@ def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
     """
     loaded, target = opened(study, lake, limit)
     with record_run(loaded, target, "analyse") as step:
+        if force:
+            analysing.forget(loaded, target)
         for stage in analysing.stages(loaded, target):
             parts: dict[str, list[Unit]] = {}
             for unit in (unit for piece in stage for unit in piece):
-                parts.setdefault(unit.series[2] if unit.shard is None else f"shard {unit.shard}", []).append(
-                    unit
-                )
-            _each(
-                step, loaded.name, make_partials, {part: (lake, units, part) for part, units in parts.items()}
-            )
+                part = unit.series[2] if unit.shard is None else f"shard {unit.shard}"
+                parts.setdefault(part, []).append(unit)
+            units = {part: (lake, found, part) for part, found in parts.items()}
+            _each(step, loaded.name, make_partials, units)
         step.add(merge_partials(study, lake, limit))
     return step.counts
 
@@ -224,7 +235,7 @@ def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = 
 def report(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
     """Write the HTML report; its path."""
     loaded, target = opened(study, lake, limit)
-    with record_run(loaded, target, "report"):
+    with record_run(loaded, target, "report", alone=False):
         path = reporting.report(loaded, target)
         artifacts.link_report(loaded, path)
     return path

@@ -46,7 +46,7 @@ def report(
     into_lake = output is None and target.is_local
     if into_lake:
         target.must_exist()
-    recorded = record_run(loaded, target, "report") if into_lake else nullcontext()
+    recorded = record_run(loaded, target, "report", alone=False) if into_lake else nullcontext()
     with working(f"report of {loaded.name}, lake {target.url}"), recorded:
         path = write(loaded, target, output, others, charts)
     Console().print(file_link(path), highlight=False, soft_wrap=True)

@@ -7,7 +7,8 @@ step       a step begins (state: begun) or ends (done, failed): files, rows, byt
 unit       a task is done or failed: a shard of attacks, maps of a subject and shard, a part of the analyses
 progress   how far the work at hand is: done of total, rate, seconds that are left at it; at its start, now
            and then, and at its end
-fault      storage failed and is tried again, an artifact was not made: nothing is lost by it
+warning    what was warned of meanwhile: storage that failed and is tried again, a lease that was lost
+fault      something beside the work was not made, such as an artifact: nothing is lost by it
 end        outcome, what went wrong, and what the whole run wrote
 
 Into a folder lines are appended as they come. A bucket knows no appending: there the log is one object that
@@ -43,7 +44,8 @@ class RunLog:
         self.lake, self.run = lake, run
         self.steps: list[Step] = []
         self._path = f"{lake.root}/{FOLDER}/{run}{SUFFIX}"
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._warnings = _Warnings(self)
         self._file: IO[str] | None = None
         self._lines: list[str] = []
         self._put_at = -SECONDS_BETWEEN_PUTS
@@ -51,10 +53,12 @@ class RunLog:
 
     def __enter__(self) -> RunLog:
         _open.append(self)
+        logger.addHandler(self._warnings)
         return self
 
     def __exit__(self, *_: object) -> None:
         _open.remove(self)
+        logger.removeHandler(self._warnings)
         with self._lock:
             self._try(self._close)
 
@@ -94,6 +98,17 @@ class RunLog:
             self._file.close()
         if self._lines:
             self._put()
+
+
+class _Warnings(logging.Handler):
+    """Writes what is warned of into a log."""
+
+    def __init__(self, log: RunLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._log.write("warning", message=record.getMessage())
 
 
 def note(event: str, **facts: Any) -> None:

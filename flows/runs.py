@@ -12,42 +12,48 @@ import json
 import logging
 import os
 import platform
-import secrets
-import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from flows import processes
 from flows.counts import Counts, Step
 from flows.lake import Lake
+from flows.lease import Held, current_lease, leased, new_run
+from flows.processes import machine
 from flows.run_log import RunLog, logged_runs, open_log, read_log
 from flows.study import Study
 from flows.versions import versions
 from sql.tables import RUNS
 
 SECONDS_OF_SILENCE = 600.0
-"""A run of another host whose log says nothing for so long is over."""
+"""A run elsewhere that holds no lease, and whose log says nothing for so long, is over."""
 
 logger = logging.getLogger("relevance_lake")
 
 
 @contextmanager
-def record_run(study: Study | None, lake: Lake, command: str) -> Iterator[Step]:
+def record_run(study: Study | None, lake: Lake, command: str, alone: bool = True) -> Iterator[Step]:
     """Record the block as a run of a command on a lake; within another run of it, as a step of that one.
 
-    study: None where the command is of the whole lake. Outcomes: completed, failed (an error), interrupted
-    (Ctrl-C, a cancelled flow run, or what killed it).
+    study: None where the command is of the whole lake. alone: it holds the lake's lease meanwhile; LakeInUse
+    where another run does. Outcomes: completed, failed (an error), interrupted (Ctrl-C, a cancelled flow run,
+    or what killed it).
     """
     if outer := open_log(lake):
         with _step(outer, command) as step:
             yield step
         return
-    started, clock = datetime.now(UTC), time.monotonic()
-    with RunLog(lake, f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}") as log:
-        start = _start(study, command, log.run, started)
+    name = study.name if study else ""
+    with (
+        leased(lake, command, name) if alone else nullcontext() as held,
+        RunLog(lake, _id(lake, held)) as log,
+    ):
+        clock = time.monotonic()
+        start = _start(study, command, log.run)
         log.write("start", **start)
         record_interrupted(lake)
         end: dict[str, Any] = {"outcome": "completed", "error": None}
@@ -66,6 +72,13 @@ def record_run(study: Study | None, lake: Lake, command: str) -> Iterator[Step]:
             log.write("end", **end)
 
 
+def _id(lake: Lake, held: Held | None) -> str:
+    """The run of the lease; one of its own where that is told already, or none is held."""
+    if held is not None and held.lease.run not in logged_runs(lake):
+        return held.lease.run
+    return new_run()
+
+
 @contextmanager
 def _step(log: RunLog, name: str) -> Iterator[Step]:
     """A step of a run; its end is logged, whatever it is."""
@@ -81,19 +94,21 @@ def _step(log: RunLog, name: str) -> Iterator[Step]:
         log.write("step", step=name, state=state, **step.counts.as_row())
 
 
-def _start(study: Study | None, command: str, run: str, started: datetime) -> dict[str, Any]:
+def _start(study: Study | None, command: str, run: str) -> dict[str, Any]:
     """What is known of a run when it begins."""
+    started = datetime.now(UTC)
     return {
         "run": run,
         "study": study.name if study else "",
         "command": command,
         "started": f"{started:%Y-%m-%dT%H:%M:%S.%f}"[:-3],
         "who": _who(),
-        "host": socket.gethostname(),
+        "host": platform.node(),
+        "machine": machine(),
         "pid": os.getpid(),
         "python": platform.python_version(),
         "versions": versions(),
-        "settings": study.model_dump(mode="json") if study else {},
+        "settings": study.model_dump(mode="json") if study else None,
     }
 
 
@@ -126,7 +141,8 @@ def _write_row(lake: Lake, facts: Mapping[str, Any]) -> None:
     """
     row = {column.name: facts.get(column.name) for column in RUNS.columns}
     row["started"] = datetime.fromisoformat(facts["started"])
-    row |= {name: json.dumps(facts[name]) for name in ("versions", "settings", "steps")}
+    for name in ("versions", "settings", "steps"):
+        row[name] = None if facts[name] is None else json.dumps(facts[name])
     try:
         lake.write_entity(RUNS, row)
     except Exception as error:
@@ -137,7 +153,7 @@ def record_interrupted(lake: Lake) -> list[str]:
     """Write the rows of runs that were killed before they could; which they are."""
     found = []
     for run, events in unrecorded(lake):
-        if not is_alive(events):
+        if not is_alive(lake, events):
             _write_row(lake, as_interrupted(events))
             found.append(run)
     return found
@@ -154,19 +170,15 @@ def unrecorded(lake: Lake) -> Iterator[tuple[str, list[dict[str, Any]]]]:
                 yield run, events
 
 
-def is_alive(events: list[dict[str, Any]]) -> bool:
-    """Whether somebody is at a run without a row: its process, or, on another host, what its log says."""
+def is_alive(lake: Lake, events: list[dict[str, Any]]) -> bool:
+    """Whether somebody is at a run without a row: its process here; elsewhere, what lease and log say."""
     start = events[0]
-    if start["host"] != socket.gethostname():
-        silence = datetime.now(UTC) - _time(events[-1])
-        return silence < timedelta(seconds=SECONDS_OF_SILENCE)
-    try:
-        os.kill(start["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    if start["machine"] == machine():
+        return processes.is_alive(start["pid"])
+    lease = current_lease(lake)
+    if lease is not None and lease.run == start["run"]:
+        return lease.is_live
+    return datetime.now(UTC) - _time(events[-1]) < timedelta(seconds=SECONDS_OF_SILENCE)
 
 
 def as_interrupted(events: list[dict[str, Any]]) -> dict[str, Any]:

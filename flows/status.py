@@ -90,7 +90,7 @@ def status_of(plan: Plan) -> Status:
     parts = [Part(*key, **vars(found)) for key, found in tally(plan, plan.known()).items()]
     going, killed = [], []
     for _, events in unrecorded(lake):
-        if is_alive(events):
+        if is_alive(lake, events):
             going.append(_working(events))
         else:
             killed.append(as_interrupted(events))

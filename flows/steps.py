@@ -37,8 +37,9 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
-    """Run one step's flow; what the lake lacks for it is a UserError."""
+def run_step(name: str, study: str, lake: str, limit: int | None, force: bool = False) -> None:
+    """Run one step's flow, with `force` on what is there too; what the lake lacks for it is a UserError."""
+    from flows.lease import leased
     from flows.plan import Plan, opened
     from flows.wanted import to_import
 
@@ -67,16 +68,18 @@ def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
         )
     # Prefect would take longer to start than most analyses take
     if name == "analyse" and not os.environ.get("PREFECT_API_URL"):
-        from flows.analyse import analyse
+        from flows.analyse import analyse, forget
         from flows.runs import record_run
 
         with working(f"{name}: {loaded.name}, lake {target.url}"), record_run(loaded, target, name) as step:
+            if force:
+                forget(loaded, target)
             written = analyse(loaded, target)
             step.add(replace(target.counts, written=written))
         counts = step.counts
     else:
-        with working(f"{name}: starting Prefect"):
-            counts = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
+        with leased(target, name, loaded.name), working(f"{name}: starting Prefect"):
+            counts = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit, force=force)
     print(f"{name}: {counts.written} files written, {counts.found} found current")
     if name == "explain":
         target.refresh()

@@ -47,12 +47,17 @@ def write_report(
     page = render_page(results, study, others=others, queries=queries, published=published)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
+    file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below, then renamed
         "w", encoding="utf-8", dir=target.parent, prefix=".tmp-", delete=False
-    ) as file:
-        file.write(page)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, target)
+    )
+    try:
+        with file:
+            file.write(page)
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, target)
+    except BaseException:
+        os.unlink(file.name)
+        raise
     return target
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from sql.guard import LakeError
 from sql.storage import Storage
 
 FOOTER_KEY = b"relevance_lake"
@@ -52,6 +53,11 @@ def read_footers(storage: Storage, paths: list[str]) -> Iterator[tuple[str, Foot
         except FileNotFoundError:  # a study that runs beside this replaced it by a longer one
             return None
         except (pa.ArrowException, OSError, ValueError) as error:
+            if isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno is not None):
+                raise LakeError(
+                    f"{storage.root}/{path} could not be read ({error}): the file may be sound, its storage "
+                    "does not answer. Run the same command again"
+                ) from None
             return reason(error)
 
     with ThreadPoolExecutor(storage.readers) as pool:

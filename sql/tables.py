@@ -287,7 +287,7 @@ RUNS = Table(
         Column("written", "int32", "", "files written; interrupted: by what was finished"),
         Column("skipped", "int32", "", "partition files found current"),
         Column("versions", "string", "JSON", "versions of this package and of those that compute"),
-        Column("settings", "string", "JSON", "the study as it ran"),
+        Column("settings", "string", "JSON", "the study as it ran; null where the command is of the whole lake"),
         Column("error", "string", "", "what ended it; null where it completed"),
         Column("who", "string", "", "the account that ran it"),
         Column("host", "string", "", "the machine"),

@@ -22,3 +22,36 @@ def assert_same_maps(new: pa.Table, old: pa.Table) -> None:
         np.testing.assert_allclose(
             np.array(new[name].to_pylist(), float), np.array(old[name].to_pylist(), float), 1e-5, 1e-5
         )
+
+
+def assert_same_lakes(new: Path, old: Path) -> None:
+    """The same files, but records of runs and what is remembered of checks; in each the same rows."""
+    files, others = ({str(p.relative_to(lake)): p for p in lake.rglob("*.parquet")} for lake in (new, old))
+    for unlike in ("runs/", "checked/"):
+        for found in (files, others):
+            for path in [path for path in found if path.startswith(unlike)]:
+                del found[path]
+    assert sorted(files) == sorted(others)
+    for path, file in files.items():
+        rows, wanted = (pq.read_table(pa.BufferReader(one.read_bytes())) for one in (file, others[path]))
+        if path.startswith("relevance/"):
+            assert_same_maps(rows, wanted)
+        elif path.startswith(("results/", "partials/")):
+            assert_same_rows(path, rows, wanted, path.startswith("partials/"))
+        else:
+            assert rows.equals(wanted), path
+
+
+def assert_same_rows(path: str, new: pa.Table, old: pa.Table, exactly: bool) -> None:
+    """The same rows in any order. Results are sums over threads, whose order varies: floats to 1e-9."""
+    import polars as pl
+    from polars.testing import assert_frame_equal
+
+    frames = [pl.DataFrame(rows) for rows in (new, old)]
+    plain = [name for name, kind in frames[0].schema.items() if not kind.is_nested()]
+    assert frames[0].schema == frames[1].schema, path
+    ordered = [frame.sort(plain, nulls_last=True) for frame in frames]
+    if exactly:
+        assert ordered[0].equals(ordered[1]), path
+    else:
+        assert_frame_equal(*ordered, rel_tol=1e-9, abs_tol=1e-9)

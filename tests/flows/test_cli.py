@@ -38,7 +38,7 @@ def test_version_and_help(typed):
     assert code == 0
     for command in ("run", "ingest", "train", "attack", "explain", "analyse", "report",
                     "evaluate", "sql", "catalog", "status", "init", "schema", "serve", "import",
-                    "import-maps"):  # fmt: skip
+                    "import-maps", "clean", "export"):  # fmt: skip
         assert f" {command} " in out
         assert "Example: relevance-lake " + command in typed(command, "--help")[1]
 
@@ -250,3 +250,22 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(cli, "app", broken)
     with pytest.raises(ZeroDivisionError):
         cli.main()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError("3 GB wanted"), "not enough memory (3 GB wanted): lower `batch_size`"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_message(monkeypatch, capsys, error, said):
+    def lacking():
+        raise error
+
+    monkeypatch.setattr(cli, "app", lacking)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    printed = capsys.readouterr()
+    assert caught.value.code == 2
+    assert said in printed.err.replace("\n", " ")

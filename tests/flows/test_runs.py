@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -149,6 +150,17 @@ def test_rows_of_before_have_nulls(lake, study):
     old, new = rows(lake)
     assert (old["written"], old["host"], old["bytes"]) == (5, None, None)
     assert new["host"]
+
+
+def test_warnings_stand_in_the_log(lake, study):
+    """As the retries of storage are told, and a lease that was lost."""
+    logger = logging.getLogger("relevance_lake")
+    with record_run(study, lake, "run"):
+        logger.warning("%s could not be written: again in %g s", "a file", 2)
+    logger.warning("afterwards")
+    [run] = logged_runs(lake)
+    told = [event["message"] for event in read_log(lake, run) if event["event"] == "warning"]
+    assert told == ["a file could not be written: again in 2 s"]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(lake, study, caplog):

@@ -50,13 +50,10 @@ def test_what_is_to_come_takes_the_rate_of_the_last_run(study_file, lake_copy, m
 
 
 def test_a_terminal_shows_who_is_at_work_and_what_was_killed(typed, study_file, lake_copy):
-    from datetime import UTC, datetime
-
     lake, study = Lake(str(lake_copy)), load_study(str(study_file))
-    now = datetime.now(UTC)
     for run, pid in (("29990101-000000-live", None), ("29990101-000000-dead", 2**22 + 1)):
         with RunLog(lake, run) as log:
-            log.write("start", **_start(study, "attack", run, now) | ({"pid": pid} if pid else {}))
+            log.write("start", **_start(study, "attack", run) | ({"pid": pid} if pid else {}))
             log.write(
                 "progress",
                 what="lbfgs, shard 7",

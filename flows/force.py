@@ -1,0 +1,51 @@
+"""Force: what a step may write anew in its place, and what goes with it.
+
+A partition that is made again replaces its file in one move. What it was made from is compared as ever: other
+parameters under the same id are refused (flows/lake.py), so that a part of the images is never of others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+
+from flows.errors import UserError
+from flows.lake import Lake, Partition
+from sql.tables import SHARD
+
+
+def require_replaceable(lake: Lake, partitions: Iterable[Partition]) -> None:
+    """UserError where a file in place holds more images than the study wants: the rest would be lost."""
+    for partition in partitions:
+        path = lake.find(partition)
+        if path is not None and path != partition.file:
+            raise UserError(
+                f"{lake.url}/{path} holds more images than the study, --force would leave its "
+                f"{partition.rows} alone: give a --limit that is not lower than when it was made, or none"
+            )
+
+
+def require_same_images(lake: Lake, partition: Partition, correct: np.ndarray) -> None:
+    """UserError where other images are correctly classified, bool [m], than in the predictions in place."""
+    if not lake.exists(partition.file):
+        return
+    differing = np.flatnonzero(np.asarray(lake.read(partition.file, ["correct"])["correct"]) != correct)
+    if len(differing):
+        raise UserError(
+            f"{lake.url}/{partition.file}: by these versions of the packages {len(differing)} images are "
+            f"classified otherwise, such as {partition.shard * SHARD + int(differing[0])}, and attacks and "
+            "maps in the lake are of the images as they were: use another lake"
+        )
+
+
+def drop_maps_of_others(lake: Lake, partition: Partition, rows: pa.Table) -> None:
+    """Before other adversarial examples replace those of a partition, delete the maps of these."""
+    if not lake.exists(partition.file) or lake.read(partition.file).equals(rows):
+        return
+    keys = dict(partition.keys)
+    of, shard = f"/subject={keys['attack']}/", f"/target={keys['target']}/ids-{partition.shard * SHARD}-"
+    for path in lake.paths(f"relevance/dataset={keys['dataset']}/model={keys['model']}"):
+        if of in path and shard in path:
+            lake.delete(path)
