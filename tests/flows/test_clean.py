@@ -87,7 +87,7 @@ def test_what_was_made_with_other_parameters_goes(study, lake_copy, monkeypatch)
 
     def newer(self):
         row = as_row(self)
-        return row | {"version": row["version"] + 1} if self.id == "lrp-alpha1-beta0" else row
+        return row | {"version": int(row["version"] or 0) + 1} if self.id == "lrp-alpha1-beta0" else row
 
     monkeypatch.setattr(Method, "as_row", newer)
     found = look(Lake(str(lake_copy)))

@@ -50,7 +50,7 @@ def test_a_lease_is_there_while_it_is_held_and_gone_after(tmp_path, url):
     assert current_lease(lake) is None
     with leased(lake, "attack", "small") as mine:
         found = current_lease(lake)
-        assert found == mine.lease
+        assert found is not None and found == mine.lease
         assert (found.command, found.study, found.pid) == ("attack", "small", os.getpid())
         assert found.is_live
         assert held(lake) is mine and mine.interrupted is None

@@ -47,8 +47,9 @@ READING = ("EIO", "timeout", "ECONNRESET")
 
 
 class FaultyOpener(LocalFileOpener):
-    def read(self, *arguments: Any) -> bytes:
+    def read(self, *arguments: Any) -> Any:
         FAULTS.maybe("read", *READING)
+        assert self.f is not None
         return self.f.read(*arguments)
 
 
@@ -273,7 +274,9 @@ def test_a_task_is_run_again_for_a_passing_fault_of_storage_only(prefect_server)
     }
     tried = Counter()
 
-    @task(**storage_faults.RETRIED | {"retry_delay_seconds": 0})
+    at_once: dict[str, Any] = storage_faults.RETRIED | {"retry_delay_seconds": 0}
+
+    @task(**at_once)
     def work(kind):
         tried[kind] += 1
         if tried[kind] < 3:
