@@ -119,7 +119,7 @@ def _last_runs(lake: Lake) -> Iterator[dict[str, Any]]:
 def _as_json(row: dict[str, Any]) -> dict[str, Any]:
     names = (column.name for column in RUNS.columns if column.name not in ("versions", "settings"))
     shown = {name: row.get(name) for name in names}
-    started = shown["started"]
+    started = row["started"]
     return shown | {"started": started if isinstance(started, str) else started.isoformat()}
 
 
