@@ -8,13 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def start_tensorflow() -> None:
-    """Import TensorFlow and let it look at the machine; its notices about kernels are not shown."""
+def start_tensorflow(threads: int | None = None) -> None:
+    """Import TensorFlow and let it look at the machine; its notices about kernels are not shown.
+
+    threads: on which it computes; None: as many as the process has cores. On a GPU it takes memory as it
+    needs it, so that several processes can share one.
+    """
     if "tensorflow" in sys.modules:
         return
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     with _standard_error_closed():
         import tensorflow as tf
 
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
         tf.zeros(1)
 
 

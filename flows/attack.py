@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from compute.attacks.result import AttackResult
 from flows import networks
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
+from flows.pieces import Piece
 from flows.plan import CONTROLS, Plan
 from flows.progress import console, track
 from flows.study import AttackSection, Study
@@ -29,22 +30,37 @@ POOL = 100
 
 
 def missing_shards(study: Study, lake: Lake) -> list[tuple[str, int]]:
-    """(attack id, shard) of the shards with a partition to make."""
+    """(attack id, shard) of the shards with a partition to make, controls behind their attacks."""
+    return [(piece.name, piece.shard) for stage in missing(study, lake) for piece in stage]
+
+
+def missing(study: Study, lake: Lake) -> tuple[list[Piece], list[Piece]]:
+    """What lacks of attacks, and what lacks of controls, which need the attacks' examples."""
     plan = Plan(study, lake)
     chosen = plan.chosen()
-    missing = []
+    attacks: list[Piece] = []
+    controlling: list[Piece] = []
     for attack in study.subjects:
         for shard in chosen.shards():
-            found = [lake.find(p) is not None for p in plan.adversarials(attack, shard, chosen)]
-            lake.skipped += sum(found)
-            if not all(found):
-                missing.append((attack.id, shard))
+            wanted = plan.adversarials(attack, shard, chosen)
+            lacking = [p for p in wanted if lake.find(p) is None]
+            lake.skipped += len(wanted) - len(lacking)
+            if lacking:
+                stage = controlling if isinstance(attack.parameters, CONTROLS) else attacks
+                stage.append(Piece(attack.id, shard, _images(attack, lacking)))
         lake.write_entity(ATTACKS, {"attack": attack.id, **attack.parameters.as_row()})
         if isinstance(attack.parameters, Imported):
             pairing = plan.pairing(attack)
             _record(lake, pairing.as_row(study.dataset.id, study.model.id, attack.id))
             console.print(f"{attack.id}: {pairing.sentence()}", highlight=False, soft_wrap=True)
-    return missing
+    return attacks, controlling
+
+
+def _images(attack: AttackSection, lacking: Sequence[Partition]) -> dict[int | None, int]:
+    """Images to attack by target; an untargeted attack goes through all classes at once."""
+    if not registry.is_targeted(attack.parameters):
+        return {None: lacking[0].rows}
+    return {partition.aimed: partition.rows for partition in lacking}
 
 
 def _record(lake: Lake, row: dict[str, Any]) -> None:
@@ -57,11 +73,17 @@ def _record(lake: Lake, row: dict[str, Any]) -> None:
         lake.write_entity(IMPORTS, row)
 
 
-def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int) -> None:
-    """Make the missing partitions of a shard."""
+def attack_shard(
+    study: Study, lake: Lake, attack_id: str, shard: int, targets: Collection[int | None] | None = None
+) -> None:
+    """Make the missing partitions of a shard, towards all targets or some of them."""
     plan, attack = Plan(study, lake), study.attack(attack_id)
     chosen = plan.chosen()
-    wanted = [p for p in plan.adversarials(attack, shard, chosen) if not lake.find(p)]
+    wanted = [
+        p
+        for p in plan.adversarials(attack, shard, chosen)
+        if (targets is None or p.aimed in targets) and not lake.find(p)
+    ]
     if not wanted:
         return
     if isinstance(attack.parameters, Imported):

@@ -19,8 +19,16 @@ from rich.console import Console
 from rich.table import Table
 
 from flows import check_command, map_commands, report_command, sql_command
+from flows.cluster import require_cluster
 from flows.errors import UserError
-from flows.options import LakeOption, LimitOption, StudyArgument, WeightsOption
+from flows.options import (
+    DaskSchedulerOption,
+    LakeOption,
+    LimitOption,
+    RunnerOption,
+    StudyArgument,
+    WeightsOption,
+)
 from flows.steps import prefect_flows, run_step, working
 
 app = typer.Typer(
@@ -98,12 +106,17 @@ def options(
     """Options before the command."""
 
 
-@app.command(epilog="Example: relevance-lake run paper --lake big --limit 100")
+@app.command(
+    epilog="Example: relevance-lake run paper --lake big --limit 100\n\n"
+    "Example: relevance-lake run paper --lake /shared/lake --runner dask --dask-scheduler tcp://host:8786"
+)
 def run(
     study: StudyArgument = "demo",
     lake: LakeOption = "./lake",
     limit: LimitOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be made.")] = False,
+    runner: RunnerOption = "threads",
+    dask_scheduler: DaskSchedulerOption = None,
 ) -> None:
     """Run a study: images, attacks, relevance maps, analyses, report."""
     from flows.plan import Plan, opened
@@ -111,6 +124,7 @@ def run(
     from flows.wanted import to_import
 
     started = time.monotonic()
+    require_cluster(runner, dask_scheduler)
     loaded, target = opened(study, lake, limit)
     plan = Plan(loaded, target)
     plan.check_inputs()
@@ -132,7 +146,9 @@ def run(
         path = report(loaded, target)
     else:
         with working(f"Study {loaded.name}, lake {target.url}: starting Prefect"):
-            path = prefect_flows().pipeline(study=study, lake=lake, limit=limit)
+            path = prefect_flows().pipeline(
+                study=study, lake=lake, limit=limit, runner=runner, dask_scheduler=dask_scheduler
+            )
         target.refresh()
     out.print(summary_table(loaded, target))
     link = report_command.file_link(path)
@@ -142,11 +158,19 @@ def run(
 def _step(name: str, text: str, example: str) -> None:
     """A command that runs one step's flow."""
 
-    def command(
-        study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None
-    ) -> None:
+    def here(study: StudyArgument = "demo", lake: LakeOption = "./lake", limit: LimitOption = None) -> None:
         run_step(name, study, lake, limit)
 
+    def anywhere(
+        study: StudyArgument = "demo",
+        lake: LakeOption = "./lake",
+        limit: LimitOption = None,
+        runner: RunnerOption = "threads",
+        dask_scheduler: DaskSchedulerOption = None,
+    ) -> None:
+        run_step(name, study, lake, limit, runner, dask_scheduler)
+
+    command = anywhere if name in ("attack", "analyse") else here
     app.command(name, help=text, epilog=f"Example: {example}")(command)
 
 

@@ -6,7 +6,7 @@ it, target after target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from flows.background import Background
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.map_rows import map_rows
+from flows.pieces import Piece
 from flows.plan import Plan
 from flows.progress import track
 from flows.study import Study
@@ -48,21 +49,30 @@ class Work:
 
 def missing_units(study: Study, lake: Lake) -> list[Unit]:
     """The units with a partition to make."""
+    return [(piece.name, piece.shard) for piece in missing(study, lake)]
+
+
+def missing(study: Study, lake: Lake) -> list[Piece]:
+    """The units with a partition to make, and how many images of each target are to be explained."""
     plan = Plan(study, lake)
-    methods, missing = study.computed_methods(), []
+    methods, pieces = study.computed_methods(), []
     for unit in units_of(plan):
-        targets = targets_of(plan, unit, methods)
-        lacking = sum(len(target.lacking(lake).partitions) for target in targets)
-        lake.skipped += sum(len(target.partitions) for target in targets) - lacking
-        if lacking:
-            missing.append(unit)
+        images: dict[int | None, int] = {}
+        for target in targets_of(plan, unit, methods):
+            lacking = target.lacking(lake).partitions
+            lake.skipped += len(target.partitions) - len(lacking)
+            if lacking:
+                rows = next(iter(lacking.values())).rows
+                images[target.target] = images.get(target.target, 0) + rows
+        if images:
+            pieces.append(Piece(*unit, images))
     for method in methods:
         lake.write_entity(METHODS, method.as_row())
-    return missing
+    return pieces
 
 
-def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
-    """Make the unit's missing partitions: one forward pass serves all their methods.
+def explain_unit(study: Study, lake: Lake, unit: Unit, only: Collection[int | None] | None = None) -> None:
+    """Make the unit's missing partitions, of all targets or some: one forward pass serves all their methods.
 
     Targets that lack other methods than the rest (a partition was lost) have a stream of their own.
     """
@@ -71,7 +81,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit) -> None:
     streams: dict[tuple[Method, ...], list[Target]] = {}
     for wanted in targets_of(plan, unit, study.computed_methods()):
         target = wanted.lacking(lake)
-        if target.partitions:
+        if target.partitions and (only is None or target.target in only):
             streams.setdefault(tuple(target.partitions), []).append(target)
     shape, classes = image_shape(study, lake), len(plan.class_names())
     if subject in plan.randomisations:

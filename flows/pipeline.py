@@ -6,12 +6,11 @@ Annotations are evaluated here: Prefect reads them where it runs a deployment.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
@@ -21,10 +20,14 @@ from flows import check as checking
 from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
+from flows.cluster import Runner, cluster
 from flows.lake import Lake
 from flows.partials import Unit
+from flows.pieces import balanced
+from flows.places import placed
 from flows.plan import Plan, opened
 from flows.runs import record_run
+from flows.study import SentStudy
 from flows.wanted import require_imported
 
 StudyName = Annotated[
@@ -35,6 +38,18 @@ Limit = Annotated[
     int | None, Field(description="only the first N correctly classified images; none: the study's own", ge=1)
 ]
 
+RunnerName = Annotated[
+    Runner,
+    Field(description="where tasks run: threads, in this process, one after the other; dask, on workers"),
+]
+DaskScheduler = Annotated[
+    str | None,
+    Field(
+        description="of runner dask: address of a scheduler that has workers, as tcp://host:8786; "
+        "none: a worker for every core of this machine"
+    ),
+]
+
 Counts = tuple[int, int]
 """Partition files written, and found current."""
 
@@ -42,12 +57,8 @@ one_at_a_time: Any = ThreadPoolTaskRunner(max_workers=1)
 """TensorFlow and DuckDB use all cores for one task."""
 
 
-def _each(one: Any, units: Sequence[tuple[Any, ...]], found: int) -> Counts:
-    """Run a task for each unit; what they wrote, what they and the planning before them found."""
-    futures = [one.submit(*unit) for unit in units]
-    wait(futures)
-    counts = [future.result() for future in futures]
-    return sum(count[0] for count in counts), found
+def _written(counts: list[Counts]) -> int:
+    return sum(written for written, _ in counts)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="images of {study}")
@@ -60,18 +71,32 @@ def ingest_dataset(study: str, lake: str, limit: int | None) -> Counts:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}")
-def attack_shard(study: str, lake: str, limit: int | None, attack: str, shard: int) -> Counts:
-    """Adversarial examples of a shard of images, towards every target."""
+def attack_shard(
+    study: str | SentStudy,
+    lake: str,
+    limit: int | None,
+    attack: str,
+    shard: int,
+    targets: list[int | None] | None = None,
+) -> Counts:
+    """Adversarial examples of a shard of images, towards every target or these."""
     loaded, target = opened(study, lake, limit)
-    attacking.attack_shard(loaded, target, attack, shard)
+    attacking.attack_shard(loaded, target, attack, shard, targets)
     return target.written, target.skipped
 
 
 @task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}")
-def explain_unit(study: str, lake: str, limit: int | None, subject: str, shard: int) -> Counts:
-    """Relevance maps of one subject and shard, all targets, by all methods."""
+def explain_unit(
+    study: str | SentStudy,
+    lake: str,
+    limit: int | None,
+    subject: str,
+    shard: int,
+    targets: list[int | None] | None = None,
+) -> Counts:
+    """Relevance maps of one subject and shard, all targets or these, by all methods."""
     loaded, target = opened(study, lake, limit)
-    explaining.explain_unit(loaded, target, (subject, shard))
+    explaining.explain_unit(loaded, target, (subject, shard), targets)
     return target.written, target.skipped
 
 
@@ -105,23 +130,42 @@ def ingest(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
 
 
 @flow(name="attack", task_runner=one_at_a_time)
-def attack(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def attack(
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
+) -> Counts:
     """Make adversarial examples of the correctly classified images, towards every other class.
 
     Untargeted attacks are run once an image. Parameters stand in the study file; failures are rows; pairs
     that are in the lake are not attacked again.
     """
     loaded, target = opened(study, lake, limit)
-    missing = attacking.missing_shards(loaded, target)
-    return _each(attack_shard, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+    written = 0
+    with placed(runner, dask_scheduler, study, lake) as place:
+        for stage in attacking.missing(loaded, target):
+            tasks = balanced(stage, place.workers, loaded.batch_size)
+            units = [(place.study, place.lake, limit, *task) for task in tasks]
+            written += _written(place.run(attack_shard, units, "attack"))
+    return written, target.skipped
 
 
 @flow(name="explain", task_runner=one_at_a_time)
-def explain(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def explain(
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
+) -> Counts:
     """Make relevance maps of originals and adversarial examples."""
     loaded, target = opened(study, lake, limit)
-    missing = explaining.missing_units(loaded, target)
-    return _each(explain_unit, [(study, lake, limit, *unit) for unit in missing], target.skipped)
+    with placed(runner, dask_scheduler, study, lake) as place:
+        tasks = balanced(explaining.missing(loaded, target), place.workers, loaded.batch_size)
+        units = [(place.study, place.lake, limit, *task) for task in tasks]
+        return _written(place.run(explain_unit, units, "explain")), target.skipped
 
 
 @flow(name="check")
@@ -133,18 +177,23 @@ def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = No
 
 
 @flow(name="analyse", task_runner=one_at_a_time)
-def analyse(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> Counts:
+def analyse(
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
+) -> Counts:
     """Run the SQL analyses and keep their results.
 
     Counts of new or changed partitions come first, where the partition is; then the quantiles, which need
     the counts of all, and last what is summed up from both.
     """
     loaded, target = opened(study, lake, limit)
-    for stage in analysing.stages(loaded, target):
-        parts: dict[str, list[Unit]] = {}
-        for unit in (unit for piece in stage for unit in piece):
-            parts.setdefault(unit.series[2] if unit.shard is None else f"shard {unit.shard}", []).append(unit)
-        _each(make_partials, [(lake, units, part) for part, units in parts.items()], 0)
+    with placed(runner, dask_scheduler, study, lake) as place:
+        for stage in analysing.stages(loaded, target):
+            parts = analysing.parts(stage, place.workers)
+            place.run(make_partials, [(place.lake, units, part) for part, units in parts.items()], "analyse")
     return merge_partials(study, lake, limit)
 
 
@@ -169,16 +218,26 @@ STEPS: dict[str, Callable[..., Counts]] = {
     "analyse": analyse,
 }
 
+ON_WORKERS = ("attack", "explain", "analyse")
+"""Steps whose tasks a cluster takes; the others run in the process of the flow."""
+
 
 @flow(name="pipeline")
-def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
+def pipeline(
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
+) -> str:
     """Run a study from the images to the report; the report's path."""
     loaded, target = opened(study, lake, limit)
     Plan(loaded, target).check_inputs()
-    with record_run(loaded, target, "run") as counts:
+    with cluster(runner, dask_scheduler) as scheduler, record_run(loaded, target, "run") as counts:
+        where = {"runner": runner, "dask_scheduler": scheduler}
         for name, step in STEPS.items():
             started = time.monotonic()
-            written, found = step(study, lake, limit)
+            written, found = step(study, lake, limit, **(where if name in ON_WORKERS else {}))
             counts[name] = (written, found, time.monotonic() - started)
             if name == "explain":
                 target.refresh()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from flows.cluster import Runner, require_cluster
 from flows.errors import UserError
 
 
@@ -36,11 +37,19 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
+def run_step(
+    name: str,
+    study: str,
+    lake: str,
+    limit: int | None,
+    runner: Runner = "threads",
+    dask_scheduler: str | None = None,
+) -> None:
     """Run one step's flow; what the lake lacks for it is a UserError."""
     from flows.plan import Plan, opened
     from flows.wanted import to_import
 
+    require_cluster(runner, dask_scheduler)
     loaded, target = opened(study, lake, limit)
     plan = Plan(loaded, target)
     plan.check_inputs()
@@ -65,14 +74,18 @@ def run_step(name: str, study: str, lake: str, limit: int | None) -> None:
             f"{study} --lake {lake}` tells: run `relevance-lake run {study} --lake {lake}`"
         )
     # Prefect would take longer to start than most analyses take
-    if name == "analyse" and not os.environ.get("PREFECT_API_URL"):
+    if name == "analyse" and runner == "threads" and not os.environ.get("PREFECT_API_URL"):
         from flows.analyse import analyse
 
         with working(f"{name}: {loaded.name}, lake {target.url}"):
             written, found = analyse(loaded, target), target.skipped
     else:
         with working(f"{name}: starting Prefect"):
-            written, found = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit)
+            flows = prefect_flows()
+            where = {"runner": runner, "dask_scheduler": dask_scheduler}
+            written, found = flows.STEPS[name](
+                study=study, lake=lake, limit=limit, **(where if name in flows.ON_WORKERS else {})
+            )
     print(f"{name}: {written} files written, {found} found current")
     if name == "explain":
         target.refresh()
