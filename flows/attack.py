@@ -103,7 +103,7 @@ def _import(plan: Plan, attack: AttackSection, shard: int, wanted: Sequence[Part
     files = [pairing.files(target, inside.image_id[of]) for target, of in zip(targets, places, strict=True)]
     with track(f"{attack.id}, shard {shard}", sum(map(len, files)), "files") as advance:
         pixels = read_pixels(path for paths in files for path in paths).astype(np.float32) / np.float32(255)
-        logits = _network(plan).logits(pixels, study.batch_size, advance)
+        logits = _network(plan).logits(pixels, networks.batch_size(study), advance)
     first = 0
     for partition, target, of in zip(wanted, targets, places, strict=True):
         rows = slice(first, first + len(of))
@@ -144,7 +144,7 @@ def _control(
                 np.asarray(rows["status"])[inside] == "success",
             )
             results = controls.make(
-                parameters, control.id, pairs, lambda x: network.logits(x, plan.study.batch_size)
+                parameters, control.id, pairs, lambda x: network.logits(x, networks.batch_size(plan.study))
             )
             _write(plan, partition, image_id, label, results)
             advance(len(results))
@@ -199,7 +199,7 @@ def _search(
             images.of(inside.image_id[[i for _, i in pairs]]),
             classes,
             parameters,
-            plan.study.batch_size,
+            networks.batch_size(plan.study),
             keep,
             _pool(plan) if registry.needs_pool(parameters) else None,
         )

@@ -93,7 +93,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit, only: Collection[int | No
     with track(f"maps of {subject}, shard {shard}", maps, "maps") as advance, Background(WAITING) as beside:
         for methods, targets in streams.items():
             works, images = zip(*(_load(plan, target) for target in targets), strict=True)
-            batches = network.explainer(methods, study.batch_size).stream(
+            batches = network.explainer(methods, networks.batch_size(study)).stream(
                 np.concatenate(images), np.concatenate([work.classes for work in works])
             )
             del images

@@ -12,7 +12,7 @@ import numpy as np
 from compute.classifier import load_classifier, model_sha256
 from compute.methods import Method
 from compute.randomisation import Randomisation, randomised, weights_sha256
-from compute.startup import start_tensorflow
+from compute.startup import default_batch_size, start_tensorflow
 from flows.errors import LakeMismatch
 from flows.parallel import worker_threads
 
@@ -97,8 +97,13 @@ def of_study(study: Study, shape: tuple[int, ...], classes: int) -> Network:
     before an attack of hours, not behind it.
     """
     network = load(study.model.file, shape, classes, study.model.weights)
-    network.explainer(study.computed_methods(), study.batch_size)
+    network.explainer(study.computed_methods(), batch_size(study))
     return network
+
+
+def batch_size(study: Study) -> int:
+    """Images at a time: the study's, or what suits the device of this process, whose network is loaded."""
+    return study.batch_size or default_batch_size()
 
 
 def randomised_of_study(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from compute.startup import BATCH_SIZES
+
 PIECES_A_WORKER = 4
 """With four of equal size a worker that ends first waits for a quarter of another's work at most."""
 
@@ -24,7 +26,7 @@ Task = tuple[str, int, list[int | None] | None]
 """(attack or subject, shard, targets); None: all targets of the shard."""
 
 
-def balanced(pieces: Sequence[Piece], workers: int, batch_size: int) -> list[Task]:
+def balanced(pieces: Sequence[Piece], workers: int, batch_size: int | None) -> list[Task]:
     """Tasks for so many workers, the largest first; for one worker a task a piece, in order.
 
     Targets of a shard are dealt out where there would be too few tasks. What a task computes does not
@@ -33,7 +35,7 @@ def balanced(pieces: Sequence[Piece], workers: int, batch_size: int) -> list[Tas
     if workers == 1:
         return [(piece.name, piece.shard, None) for piece in pieces]
     total = sum(_size(piece) for piece in pieces)
-    wanted = min(PIECES_A_WORKER * workers, total // (BATCHES_A_PIECE * batch_size))
+    wanted = min(PIECES_A_WORKER * workers, total // (BATCHES_A_PIECE * (batch_size or BATCH_SIZES["CPU"])))
     if wanted > workers:
         wanted -= wanted % workers  # else some would do one task more than the others
     tasks: list[tuple[int, Task]] = []

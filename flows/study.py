@@ -253,7 +253,8 @@ class Study(Section):
     name: Id
     title: str = ""
     limit: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """None: what suits the device, compute/startup.py"""
     dataset: DatasetSection = DatasetSection.model_validate({})
     model: ModelSection = ModelSection.model_validate({})
     attacks: tuple[AnyAttack, ...] = Field(({},), validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
