@@ -51,6 +51,8 @@ class OnWorkers:
         A task whose worker is lost is done by another one. UserError where it costs one worker after the
         other, or where the scheduler is lost.
         """
+        if not units:
+            return []
         from distributed import CancelledError, KilledWorker
 
         # else each worker would start a server of its own
