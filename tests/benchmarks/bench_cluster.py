@@ -69,10 +69,11 @@ def gradients(address: str, study: Path, lake: Path, seconds: float) -> float:
     """Gradients a second that all workers together compute at the same time."""
     from distributed import Client
 
+    client: Any
     with Client(address, set_as_default=False) as client:
         arguments = str(study), str(lake), seconds
         futures = [client.submit(warm, *arguments, workers=[w], pure=False) for w in client.nthreads()]
-        return sum(client.gather(futures))  # pyright: ignore
+        return sum(future.result() for future in futures)
 
 
 def measure(workers: int, study: Path, ingested: Path, folder: Path, flows: Any) -> dict[str, float]:
