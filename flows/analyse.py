@@ -14,6 +14,7 @@ from flows.lake import Lake
 from flows.paired_maps import MapLists
 from flows.parallel import cores, spread
 from flows.partials import Partials, Unit, make_of_series, make_of_shard, scope_of_units, together
+from flows.pieces import PIECES_A_WORKER
 from flows.plan import ORIGINAL, Plan
 from flows.progress import track
 from flows.study import Study
@@ -85,6 +86,22 @@ def stages(study: Study, lake: Lake) -> Iterator[list[list[Unit]]]:
             yield list(together(units))
 
 
+def parts(stage: Sequence[Sequence[Unit]], workers: int) -> dict[str, list[Unit]]:
+    """A stage's units as tasks for so many workers, by name: of a shard, or of a method in all shards.
+
+    A shard's are dealt out by method where there are fewer shards than workers need.
+    """
+    units = [unit for piece in stage for unit in piece]
+    shards = {unit.shard for unit in units}
+    by_method = workers > 1 and len(shards) < PIECES_A_WORKER * workers
+    named: dict[str, list[Unit]] = {}
+    for unit in units:
+        method, shard = unit.series[2], f"shard {unit.shard}"
+        name = method if unit.shard is None else f"{shard}, {method}" if by_method else shard
+        named.setdefault(name, []).append(unit)
+    return named
+
+
 def merge(study: Study, lake: Lake) -> int:
     """Write the outdated results, from partial results that are all there; their number."""
     lake.refresh()
@@ -99,7 +116,9 @@ def merge(study: Study, lake: Lake) -> int:
 def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     """Compute the outdated ones among these partial results, on all cores."""
     # what the files are was verified when the units were planned
-    with open_lake(lake.url, memory_limit=MEMORY_LIMIT, verify=False, reorder_joins=False) as database:
+    with open_lake(
+        lake.url, memory_limit=MEMORY_LIMIT, threads=cores(), verify=False, reorder_joins=False
+    ) as database:
         _make_units(lake, units, database)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from flows import networks
 from flows.force import drop_maps_of_others, require_replaceable
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
+from flows.pieces import Piece
 from flows.plan import CONTROLS, Plan
 from flows.progress import console, track
 from flows.study import AttackSection, Study
@@ -30,25 +31,39 @@ POOL = 100
 
 
 def missing_shards(study: Study, lake: Lake, force: bool = False) -> list[tuple[str, int]]:
-    """(attack id, shard) of the shards with a partition to make; `force`: of all."""
+    """(attack id, shard) of the shards with a partition to make, controls behind their attacks."""
+    return [(piece.name, piece.shard) for stage in missing(study, lake, force) for piece in stage]
+
+
+def missing(study: Study, lake: Lake, force: bool = False) -> tuple[list[Piece], list[Piece]]:
+    """What lacks of attacks, and what lacks of controls, which need the attacks' examples; `force`: all."""
     plan = Plan(study, lake)
     chosen = plan.chosen()
-    missing = []
+    attacks: list[Piece] = []
+    controlling: list[Piece] = []
     for attack in study.subjects:
         for shard in chosen.shards():
-            partitions = plan.adversarials(attack, shard, chosen)
+            wanted = plan.adversarials(attack, shard, chosen)
             if force:
-                require_replaceable(lake, partitions)
-            found = [not force and lake.find(p) is not None for p in partitions]
-            lake.skipped += sum(found)
-            if not all(found):
-                missing.append((attack.id, shard))
+                require_replaceable(lake, wanted)
+            lacking = [p for p in wanted if force or lake.find(p) is None]
+            lake.skipped += len(wanted) - len(lacking)
+            if lacking:
+                stage = controlling if isinstance(attack.parameters, CONTROLS) else attacks
+                stage.append(Piece(attack.id, shard, _images(attack, lacking)))
         lake.write_entity(ATTACKS, {"attack": attack.id, **attack.parameters.as_row()})
         if isinstance(attack.parameters, Imported):
             pairing = plan.pairing(attack)
             _record(lake, pairing.as_row(study.dataset.id, study.model.id, attack.id))
             console.print(f"{attack.id}: {pairing.sentence()}", highlight=False, soft_wrap=True)
-    return missing
+    return attacks, controlling
+
+
+def _images(attack: AttackSection, lacking: Sequence[Partition]) -> dict[int | None, int]:
+    """Images to attack by target; an untargeted attack goes through all classes at once."""
+    if not registry.is_targeted(attack.parameters):
+        return {None: lacking[0].rows}
+    return {partition.aimed: partition.rows for partition in lacking}
 
 
 def _record(lake: Lake, row: dict[str, Any]) -> None:
@@ -61,11 +76,22 @@ def _record(lake: Lake, row: dict[str, Any]) -> None:
         lake.write_entity(IMPORTS, row)
 
 
-def attack_shard(study: Study, lake: Lake, attack_id: str, shard: int, force: bool = False) -> None:
-    """Make the missing partitions of a shard; `force`: make all of them anew."""
+def attack_shard(
+    study: Study,
+    lake: Lake,
+    attack_id: str,
+    shard: int,
+    targets: Collection[int | None] | None = None,
+    force: bool = False,
+) -> None:
+    """Make the missing partitions of a shard, with `force` all, towards all targets or some of them."""
     plan, attack = Plan(study, lake), study.attack(attack_id)
     chosen = plan.chosen()
-    wanted = [p for p in plan.adversarials(attack, shard, chosen) if force or not lake.find(p)]
+    wanted = [
+        p
+        for p in plan.adversarials(attack, shard, chosen)
+        if (targets is None or p.aimed in targets) and (force or not lake.find(p))
+    ]
     if not wanted:
         return
     if isinstance(attack.parameters, Imported):
@@ -85,7 +111,7 @@ def _import(plan: Plan, attack: AttackSection, shard: int, wanted: Sequence[Part
     files = [pairing.files(target, inside.image_id[of]) for target, of in zip(targets, places, strict=True)]
     with track(f"{attack.id}, shard {shard}", sum(map(len, files)), "files") as advance:
         pixels = read_pixels(path for paths in files for path in paths).astype(np.float32) / np.float32(255)
-        logits = _network(plan).logits(pixels, study.batch_size, advance)
+        logits = _network(plan).logits(pixels, networks.batch_size(study), advance)
     first = 0
     for partition, target, of in zip(wanted, targets, places, strict=True):
         rows = slice(first, first + len(of))
@@ -126,7 +152,7 @@ def _control(
                 np.asarray(rows["status"])[inside] == "success",
             )
             results = controls.make(
-                parameters, control.id, pairs, lambda x: network.logits(x, plan.study.batch_size)
+                parameters, control.id, pairs, lambda x: network.logits(x, networks.batch_size(plan.study))
             )
             _write(plan, partition, image_id, label, results)
             advance(len(results))
@@ -181,7 +207,7 @@ def _search(
             images.of(inside.image_id[[i for _, i in pairs]]),
             classes,
             parameters,
-            plan.study.batch_size,
+            networks.batch_size(plan.study),
             keep,
             _pool(plan) if registry.needs_pool(parameters) else None,
         )

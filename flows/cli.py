@@ -27,8 +27,17 @@ from flows import (
     sql_command,
     status_command,
 )
+from flows.cluster import require_cluster
 from flows.errors import UserError
-from flows.options import ForceOption, LakeOption, LimitOption, StudyArgument, WeightsOption
+from flows.options import (
+    DaskSchedulerOption,
+    ForceOption,
+    LakeOption,
+    LimitOption,
+    RunnerOption,
+    StudyArgument,
+    WeightsOption,
+)
 from flows.steps import prefect_flows, run_step, working
 from flows.storage_faults import FULL
 
@@ -116,12 +125,17 @@ def options(
     """Options before the command."""
 
 
-@app.command(epilog="Example: relevance-lake run paper --lake big --limit 100")
+@app.command(
+    epilog="Example: relevance-lake run paper --lake big --limit 100\n\n"
+    "Example: relevance-lake run paper --lake /shared/lake --runner dask --dask-scheduler tcp://host:8786"
+)
 def run(
     study: StudyArgument = "demo",
     lake: LakeOption = "./lake",
     limit: LimitOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be made.")] = False,
+    runner: RunnerOption = "threads",
+    dask_scheduler: DaskSchedulerOption = None,
 ) -> None:
     """Run a study: images, attacks, relevance maps, analyses, report."""
     from flows.lease import leased
@@ -130,6 +144,7 @@ def run(
     from flows.wanted import to_import
 
     started = time.monotonic()
+    require_cluster(runner, dask_scheduler)
     loaded, target = opened(study, lake, limit)
     plan = Plan(loaded, target)
     plan.check_inputs()
@@ -148,7 +163,7 @@ def run(
         out.print("Every partition is in the lake: nothing to compute.")
         with progress_display(), record_run(loaded, target, "run") as step:
             require_sound(loaded, target)
-            analyse(loaded, target)
+            target.written += analyse(loaded, target)
             path = report(loaded, target)
             step.add(target.counts)
     else:
@@ -156,7 +171,9 @@ def run(
             leased(target, "run", loaded.name),
             working(f"Study {loaded.name}, lake {target.url}: starting Prefect"),
         ):
-            path = prefect_flows().pipeline(study=study, lake=lake, limit=limit)
+            path = prefect_flows().pipeline(
+                study=study, lake=lake, limit=limit, runner=runner, dask_scheduler=dask_scheduler
+            )
         target.refresh()
     out.print(summary_table(loaded, target))
     link = report_command.file_link(path)
@@ -166,7 +183,7 @@ def run(
 def _step(name: str, text: str, example: str) -> None:
     """A command that runs one step's flow."""
 
-    def command(
+    def here(
         study: StudyArgument = "demo",
         lake: LakeOption = "./lake",
         limit: LimitOption = None,
@@ -174,6 +191,17 @@ def _step(name: str, text: str, example: str) -> None:
     ) -> None:
         run_step(name, study, lake, limit, force)
 
+    def anywhere(
+        study: StudyArgument = "demo",
+        lake: LakeOption = "./lake",
+        limit: LimitOption = None,
+        force: ForceOption = False,
+        runner: RunnerOption = "threads",
+        dask_scheduler: DaskSchedulerOption = None,
+    ) -> None:
+        run_step(name, study, lake, limit, force, runner, dask_scheduler)
+
+    command = anywhere if name in ("attack", "analyse") else here
     app.command(name, help=text, epilog=f"Example: {example}")(command)
 
 

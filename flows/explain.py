@@ -6,7 +6,7 @@ it, target after target.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from flows.force import require_replaceable
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.map_rows import map_rows
+from flows.pieces import Piece
 from flows.plan import Plan
 from flows.progress import track
 from flows.study import Study
@@ -49,23 +50,40 @@ class Work:
 
 def missing_units(study: Study, lake: Lake, force: bool = False) -> list[Unit]:
     """The units with a partition to make; `force`: all of them."""
+    return [(piece.name, piece.shard) for piece in missing(study, lake, force)]
+
+
+def missing(study: Study, lake: Lake, force: bool = False) -> list[Piece]:
+    """The units with a partition to make, and how many images of each target are to be explained."""
     plan = Plan(study, lake)
-    methods, missing = study.computed_methods(), []
+    methods, pieces = study.computed_methods(), []
     for unit in units_of(plan):
+        images: dict[int | None, int] = {}
         targets = targets_of(plan, unit, methods)
         if force:
             require_replaceable(lake, [p for target in targets for p in target.partitions.values()])
-        lacking = sum(len((target if force else target.lacking(lake)).partitions) for target in targets)
-        lake.skipped += sum(len(target.partitions) for target in targets) - lacking
-        if lacking:
-            missing.append(unit)
+        for target in targets:
+            lacking = (target if force else target.lacking(lake)).partitions
+            lake.skipped += len(target.partitions) - len(lacking)
+            if lacking:
+                rows = next(iter(lacking.values())).rows
+                images[target.target] = images.get(target.target, 0) + rows
+        if images:
+            pieces.append(Piece(*unit, images))
     for method in methods:
         lake.write_entity(METHODS, method.as_row())
-    return missing
+    return pieces
 
 
-def explain_unit(study: Study, lake: Lake, unit: Unit, force: bool = False) -> None:
-    """Make the unit's missing partitions, with `force` all: one forward pass serves all their methods.
+def explain_unit(
+    study: Study,
+    lake: Lake,
+    unit: Unit,
+    only: Collection[int | None] | None = None,
+    force: bool = False,
+) -> None:
+    """Make the unit's missing partitions, with `force` all, of all targets or some; one forward pass serves
+    all methods.
 
     Targets that lack other methods than the rest (a partition was lost) have a stream of their own.
     """
@@ -74,7 +92,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit, force: bool = False) -> N
     streams: dict[tuple[Method, ...], list[Target]] = {}
     for wanted in targets_of(plan, unit, study.computed_methods()):
         target = wanted if force else wanted.lacking(lake)
-        if target.partitions:
+        if target.partitions and (only is None or target.target in only):
             streams.setdefault(tuple(target.partitions), []).append(target)
     shape, classes = image_shape(study, lake), len(plan.class_names())
     if subject in plan.randomisations:
@@ -86,7 +104,7 @@ def explain_unit(study: Study, lake: Lake, unit: Unit, force: bool = False) -> N
     with track(f"maps of {subject}, shard {shard}", maps, "maps") as advance, Background(WAITING) as beside:
         for methods, targets in streams.items():
             works, images = zip(*(_load(plan, target) for target in targets), strict=True)
-            batches = network.explainer(methods, study.batch_size).stream(
+            batches = network.explainer(methods, networks.batch_size(study)).stream(
                 np.concatenate(images), np.concatenate([work.classes for work in works])
             )
             del images

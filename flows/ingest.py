@@ -82,7 +82,7 @@ def predict(study: Study, lake: Lake, count: int, force: bool = False) -> None:
     with track("predictions", sum(partition.rows for partition in missing), "images") as advance:
         for partition in missing:
             shard = read_images(study, lake, partition.shard)
-            logits = network.logits(shard.pixels, study.batch_size, advance)
+            logits = network.logits(shard.pixels, networks.batch_size(study), advance)
             predicted = logits.argmax(axis=1)
             require_same_images(lake, partition, predicted == shard.label)
             lake.write(

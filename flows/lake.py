@@ -322,7 +322,10 @@ class Lake:
             use_byte_stream_split=floats or False,  # type: ignore[arg-type]
             write_page_checksum=True,
         )  # fmt: skip
-        return self.put(path, buffer.getvalue().to_pybytes())
+        data = buffer.getvalue().to_pybytes()
+        self.put(path, data)
+        self._bytes += len(data)
+        return path
 
     def put(self, path: str, data: bytes) -> str:
         """Write a file of the lake whole, in place of one that is there; its path."""
@@ -335,7 +338,6 @@ class Lake:
             except BaseException:
                 self._remove_half(target, len(data))
                 raise
-        self._bytes += len(data)
         folder, _, name = path.rpartition("/")
         if name.endswith(".parquet"):
             self._listing.setdefault(folder, {})[name] = len(data)

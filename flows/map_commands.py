@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from flows.errors import UserError
-from flows.options import STUDIES, ForceOption, LakeOption, LimitOption
+from flows.options import STUDIES, DaskSchedulerOption, ForceOption, LakeOption, LimitOption, RunnerOption
 from flows.steps import run_step
 
 OneImage = partial(typer.Option, rich_help_panel="One image")
@@ -36,6 +36,8 @@ def explain(
     lake: LakeOption = "./lake",
     limit: LimitOption = None,
     force: ForceOption = False,
+    runner: RunnerOption = "threads",
+    dask_scheduler: DaskSchedulerOption = None,
     image: Annotated[Path | None, OneImage(help="A PNG or JPEG file: explain it alone.")] = None,
     model: Annotated[
         str | None,
@@ -65,7 +67,7 @@ def explain(
         given |= {"--method": method, "--class": class_, "--output": output}
         if named := [name for name, value in given.items() if value]:
             raise UserError(f"{', '.join(named)} goes with --image: a study's file says what is made")
-        return run_step("explain", study or "demo", lake, limit, force)
+        return run_step("explain", study or "demo", lake, limit, force, runner, dask_scheduler)
     if study is not None:
         raise UserError(f"give a study ({study}) or --image, not both")
     prefix = output or f"{image.stem}-maps"

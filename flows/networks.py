@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, lru_cache
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compute.classifier import load_classifier
+from compute.classifier import load_classifier, model_sha256
 from compute.methods import Method
 from compute.randomisation import Randomisation, randomised, weights_sha256
-from compute.startup import start_tensorflow
+from compute.startup import default_batch_size, start_tensorflow
 from flows.errors import LakeMismatch
+from flows.parallel import worker_threads
 
 if TYPE_CHECKING:
     from compute.attacks.lockstep import Evaluate
     from compute.explainer import Explainer
     from flows.study import Study
+
+
+_building = RLock()
+"""Tasks of one process that want the same network at once get the same one."""
 
 
 class Network:
@@ -58,12 +64,12 @@ class Network:
         from compute.explainer import Explainer
 
         asked = methods, batch_size
-        if asked not in self._explainers:
-            self._explainers[asked] = Explainer(self.model, methods, batch_size)
-        return self._explainers[asked]
+        with _building:
+            if asked not in self._explainers:
+                self._explainers[asked] = Explainer(self.model, methods, batch_size)
+            return self._explainers[asked]
 
 
-@cache
 def load(
     file: str,
     shape: tuple[int, ...] | None = None,
@@ -71,7 +77,16 @@ def load(
     weights: str | None = None,
 ) -> Network:
     """The network of a model file (and its weights file), for images [h, w, c] of so many classes, or any."""
-    start_tensorflow()
+    with _building:
+        return _load(file, shape, classes, weights, model_sha256(file, weights))
+
+
+@cache
+def _load(
+    file: str, shape: tuple[int, ...] | None, classes: int | None, weights: str | None, sha256: str
+) -> Network:
+    """sha256: a worker may outlive what a file held at first."""
+    start_tensorflow(worker_threads())
     return Network(load_classifier(file, shape, classes, weights))
 
 
@@ -82,8 +97,13 @@ def of_study(study: Study, shape: tuple[int, ...], classes: int) -> Network:
     before an attack of hours, not behind it.
     """
     network = load(study.model.file, shape, classes, study.model.weights)
-    network.explainer(study.computed_methods(), study.batch_size)
+    network.explainer(study.computed_methods(), batch_size(study))
     return network
+
+
+def batch_size(study: Study) -> int:
+    """Images at a time: the study's, or what suits the device of this process, whose network is loaded."""
+    return study.batch_size or default_batch_size()
 
 
 def randomised_of_study(
@@ -91,7 +111,8 @@ def randomised_of_study(
 ) -> Network:
     """A randomised network of the sanity check, with just the weights that the lake says."""
     model = study.model
-    return _randomised(model.file, shape, classes, model.weights, randomisation)
+    with _building:
+        return _randomised(model.file, shape, classes, model.weights, randomisation)
 
 
 @lru_cache(maxsize=1)  # the shards of a subject follow one another

@@ -13,8 +13,24 @@ Tool = TypeVar("Tool")
 Outcome = TypeVar("Outcome")
 
 
+_of_worker: int | None = None
+
+
+def be_worker(threads: int) -> None:
+    """This process is a worker that has so many tasks at a time, a core each."""
+    global _of_worker
+    _of_worker = threads
+
+
+def worker_threads() -> int | None:
+    """Tasks at a time of the worker that this process is; None where it is none."""
+    return _of_worker
+
+
 def cores() -> int:
-    """Cores that this process may use."""
+    """Cores that the work at hand may use: those of this process, or one for each task of a worker."""
+    if _of_worker is not None:
+        return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -6,7 +6,7 @@ Annotations are evaluated here: Prefect reads them where it runs a deployment.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -23,14 +23,18 @@ from flows import check as checking
 from flows import explain as explaining
 from flows import ingest as ingesting
 from flows import report as reporting
+from flows.cluster import Runner, cluster
 from flows.counts import Counts, Step
 from flows.lake import Lake
 from flows.partials import Unit
+from flows.pieces import Task, balanced
+from flows.places import Place, placed
 from flows.plan import Plan, opened
 from flows.progress import track
 from flows.run_log import note, steps_of
 from flows.runs import record_run
 from flows.storage_faults import RETRIED
+from flows.study import SentStudy
 from flows.wanted import require_imported
 
 StudyName = Annotated[
@@ -56,6 +60,17 @@ Limit = Annotated[
 ]
 
 Force = Annotated[bool, Field(description="make what is there anew, in its place")]
+RunnerName = Annotated[
+    Runner,
+    Field(description="where tasks run: threads, in this process, one after the other; dask, on workers"),
+]
+DaskScheduler = Annotated[
+    str | None,
+    Field(
+        description="of runner dask: address of a scheduler that has workers, as tcp://host:8786; "
+        "none: a worker for every core of this machine"
+    ),
+]
 
 
 def described(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,17 +88,20 @@ one_at_a_time: Any = ThreadPoolTaskRunner(max_workers=1)
 """TensorFlow and DuckDB use all cores for one task."""
 
 
-def _each(step: Step, study: str, one: Any, units: Mapping[str, tuple[Any, ...]]) -> None:
+def _each(step: Step, study: str, place: Place, task: Any, units: Mapping[str, tuple[Any, ...]]) -> None:
     """Run a task for each unit of work, by its name. All are done before the error of one is raised."""
     if not units:
         return
-    names = {one.submit(*unit): name for name, unit in units.items()}
     errors = []
+    what = step.name if place.workers == 1 else f"{step.name} on {place.workers} workers"
     with (
+        place.faults(step.name),
         artifacts.progress(study, step.name, len(units)) as show,
-        track(step.name, len(units), "units") as advance,
+        track(what, len(units), "tasks") as advance,
     ):
-        for future in as_completed(list(names)):
+        futures = place.submit(task, list(units.values()))
+        names = dict(zip(futures, units, strict=True))
+        for future in as_completed(futures):
             try:
                 done = future.result()
             except Exception as error:
@@ -95,8 +113,17 @@ def _each(step: Step, study: str, one: Any, units: Mapping[str, tuple[Any, ...]]
             note("unit", step=step.name, unit=names[future], **facts)
             advance(1, f"{step.counts.bytes / 1e6:,.0f} MB")
             show()
-    if errors:
-        raise errors[0]
+        if errors:
+            raise errors[0]
+
+
+def _named(tasks: Sequence[Task], place: Place, limit: int | None, force: bool) -> dict[str, tuple[Any, ...]]:
+    """Arguments of tasks by a name of each."""
+    units = {}
+    for name, shard, targets in tasks:
+        some = "" if targets is None else f", targets {', '.join(map(str, targets))}"
+        units[f"{name}, shard {shard}{some}"] = (place.study, place.lake, limit, force, name, shard, targets)
+    return units
 
 
 @task(cache_policy=NO_CACHE, task_run_name="images of {study}", **RETRIED)
@@ -109,18 +136,34 @@ def ingest_dataset(study: str, lake: str, limit: int | None, force: bool) -> Cou
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{attack}, shard {shard}", **RETRIED)
-def attack_shard(study: str, lake: str, limit: int | None, force: bool, attack: str, shard: int) -> Counts:
-    """Adversarial examples of a shard of images, towards every target."""
+def attack_shard(
+    study: str | SentStudy,
+    lake: str,
+    limit: int | None,
+    force: bool,
+    attack: str,
+    shard: int,
+    targets: list[int | None] | None = None,
+) -> Counts:
+    """Adversarial examples of a shard of images, towards every target or these."""
     loaded, target = opened(study, lake, limit)
-    attacking.attack_shard(loaded, target, attack, shard, force)
+    attacking.attack_shard(loaded, target, attack, shard, targets, force)
     return target.counts
 
 
 @task(cache_policy=NO_CACHE, task_run_name="maps of {subject}, shard {shard}", **RETRIED)
-def explain_unit(study: str, lake: str, limit: int | None, force: bool, subject: str, shard: int) -> Counts:
-    """Relevance maps of one subject and shard, all targets, by all methods."""
+def explain_unit(
+    study: str | SentStudy,
+    lake: str,
+    limit: int | None,
+    force: bool,
+    subject: str,
+    shard: int,
+    targets: list[int | None] | None = None,
+) -> Counts:
+    """Relevance maps of one subject and shard, all targets or these, by all methods."""
     loaded, target = opened(study, lake, limit)
-    explaining.explain_unit(loaded, target, (subject, shard), force)
+    explaining.explain_unit(loaded, target, (subject, shard), targets, force)
     return target.counts
 
 
@@ -163,7 +206,12 @@ def ingest(
 @flow(name="attack", task_runner=one_at_a_time)
 @described
 def attack(
-    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    force: Force = False,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
 ) -> Counts:
     """Make adversarial examples of the correctly classified images, towards every other class.
 
@@ -171,26 +219,38 @@ def attack(
     that are in the lake are not attacked again.
     """
     loaded, target = opened(study, lake, limit)
-    with record_run(loaded, target, "attack") as step:
-        missing = attacking.missing_shards(loaded, target, force)
+    with (
+        record_run(loaded, target, "attack") as step,
+        placed(runner, dask_scheduler, study, lake) as place,
+    ):
+        stages = attacking.missing(loaded, target, force)
         step.add(target.counts)
-        units = {f"{name}, shard {n}": (study, lake, limit, force, name, n) for name, n in missing}
-        _each(step, loaded.name, attack_shard, units)
+        for stage in stages:
+            tasks = balanced(stage, place.workers, loaded.batch_size)
+            _each(step, loaded.name, place, attack_shard, _named(tasks, place, limit, force))
     return step.counts
 
 
 @flow(name="explain", task_runner=one_at_a_time)
 @described
 def explain(
-    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    force: Force = False,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
 ) -> Counts:
     """Make relevance maps of originals and adversarial examples."""
     loaded, target = opened(study, lake, limit)
-    with record_run(loaded, target, "explain") as step:
-        missing = explaining.missing_units(loaded, target, force)
+    with (
+        record_run(loaded, target, "explain") as step,
+        placed(runner, dask_scheduler, study, lake) as place,
+    ):
+        pieces = explaining.missing(loaded, target, force)
         step.add(target.counts)
-        units = {f"maps of {name}, shard {n}": (study, lake, limit, force, name, n) for name, n in missing}
-        _each(step, loaded.name, explain_unit, units)
+        tasks = balanced(pieces, place.workers, loaded.batch_size)
+        _each(step, loaded.name, place, explain_unit, _named(tasks, place, limit, force))
     return step.counts
 
 
@@ -208,7 +268,12 @@ def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = No
 @flow(name="analyse", task_runner=one_at_a_time)
 @described
 def analyse(
-    study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None, force: Force = False
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    force: Force = False,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
 ) -> Counts:
     """Run the SQL analyses and keep their results.
 
@@ -216,16 +281,16 @@ def analyse(
     the counts of all, and last what is summed up from both.
     """
     loaded, target = opened(study, lake, limit)
-    with record_run(loaded, target, "analyse") as step:
+    with (
+        record_run(loaded, target, "analyse") as step,
+        placed(runner, dask_scheduler, study, lake) as place,
+    ):
         if force:
             analysing.forget(loaded, target)
         for stage in analysing.stages(loaded, target):
-            parts: dict[str, list[Unit]] = {}
-            for unit in (unit for piece in stage for unit in piece):
-                part = unit.series[2] if unit.shard is None else f"shard {unit.shard}"
-                parts.setdefault(part, []).append(unit)
-            units = {part: (lake, found, part) for part, found in parts.items()}
-            _each(step, loaded.name, make_partials, units)
+            parts = analysing.parts(stage, place.workers)
+            units = {part: (place.lake, found, part) for part, found in parts.items()}
+            _each(step, loaded.name, place, make_partials, units)
         step.add(merge_partials(study, lake, limit))
     return step.counts
 
@@ -250,10 +315,19 @@ def train(source: str, path: str | None, output: str, recipe: dict[str, Any]) ->
 MAKING: dict[str, Callable[..., Counts]] = {"ingest": ingest, "attack": attack, "explain": explain}
 STEPS: dict[str, Callable[..., Counts]] = MAKING | {"check": check, "analyse": analyse}
 
+ON_WORKERS = ("attack", "explain", "analyse")
+"""Steps whose tasks a cluster takes; the others run in the process of the flow."""
+
 
 @flow(name="pipeline")
 @described
-def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = None) -> str:
+def pipeline(
+    study: StudyName = "demo",
+    lake: LakeUrl = "./lake",
+    limit: Limit = None,
+    runner: RunnerName = "threads",
+    dask_scheduler: DaskScheduler = None,
+) -> str:
     """Run a study from the images to the report; the report's path.
 
     What is in the lake is not made again: after an interruption a run goes on where it stopped. One that
@@ -262,13 +336,14 @@ def pipeline(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit =
     loaded, target = opened(study, lake, limit)
     plan = Plan(loaded, target)
     plan.check_inputs()
-    with record_run(loaded, target, "run") as run:
+    with record_run(loaded, target, "run") as run, cluster(runner, dask_scheduler) as scheduler:
+        where = {"runner": runner, "dask_scheduler": scheduler}
         if complete := plan.is_complete():
             run.add(Counts(found=sum(1 for _ in plan.known())))
         steps = {name: step for name, step in STEPS.items() if not (complete and name in MAKING)}
         with artifacts.progress(loaded.name, "run", len(steps) + 1) as advance:
             for name, step in steps.items():
-                step(study, lake, limit)
+                step(study, lake, limit, **(where if name in ON_WORKERS else {}))
                 if name == "explain":
                     target.refresh()
                     require_imported(Plan(loaded, target))

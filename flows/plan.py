@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -19,13 +19,12 @@ from compute.attacks.controls import Control, Noise
 from compute.attacks.imported import Imported, find_examples
 from compute.attacks.registry import is_targeted
 from compute.classifier import model_sha256
-from compute.datasets import source_fingerprint
 from compute.methods import Method
 from compute.randomisation import NUMERICS_VERSION, Randomisation
 from flows.errors import LakeMismatch
 from flows.lake import Lake, Partition
 from flows.pairing import Pairing, pair, require_some
-from flows.study import AttackSection, Study, load_study
+from flows.study import AttackSection, SentStudy, Study, load_study
 from sql.tables import RANDOMISATIONS, SHARD
 
 ORIGINAL = "original"
@@ -55,8 +54,8 @@ class Chosen:
         return [int(shard) for shard in np.unique(self.image_id // SHARD)]
 
 
-def opened(study: str, lake: str, limit: int | None = None) -> tuple[Study, Lake]:
-    """A study, built-in or from its file, with its limit replaced where one is given, and its lake."""
+def opened(study: str | SentStudy, lake: str, limit: int | None = None) -> tuple[Study, Lake]:
+    """A study, with its limit replaced where one is given, and its lake."""
     loaded = load_study(study)
     return loaded.model_copy(update={"limit": limit}) if limit else loaded, Lake(lake)
 
@@ -72,8 +71,7 @@ class Plan:
     @cached_property
     def dataset_made_from(self) -> dict[str, Any]:
         section = self.study.dataset
-        fingerprint = _fingerprint(section.source, section.path, section.split)
-        return {"source": section.source, "split": section.split, "files": fingerprint}
+        return {"source": section.source, "split": section.split, "files": section.digest}
 
     @cached_property
     def model_made_from(self) -> dict[str, Any]:
@@ -407,11 +405,6 @@ class Plan:
             and self.has_randomisations()
             and all(self.lake.find(partition) for partition in self.known())
         )
-
-
-@cache
-def _fingerprint(source: str, path: str | None, split: str) -> str:
-    return source_fingerprint(source, path, split)
 
 
 def _shard_sizes(count: int) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compute.attacks.imported import Imported
+from compute.startup import BATCH_SIZES
 from flows.errors import UserError
 from flows.lake import Lake
 from flows.plan import Plan
@@ -116,5 +117,6 @@ def _settings(study: Study, lake: Lake) -> dict[str, str]:
     if any(isinstance(attack.parameters, Imported) for attack in study.attacks):
         images += " with an imported example"
     settings["images"] = images
-    settings["batch size"] = str(study.batch_size)
+    of_device = ", ".join(f"{size} on a {device}" for device, size in BATCH_SIZES.items())
+    settings["batch size"] = str(study.batch_size or of_device)
     return settings

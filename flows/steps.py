@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from flows.cluster import Runner, require_cluster
 from flows.errors import UserError
 
 
@@ -37,12 +38,21 @@ def working(what: str) -> Iterator[None]:
         yield
 
 
-def run_step(name: str, study: str, lake: str, limit: int | None, force: bool = False) -> None:
+def run_step(
+    name: str,
+    study: str,
+    lake: str,
+    limit: int | None,
+    force: bool = False,
+    runner: Runner = "threads",
+    dask_scheduler: str | None = None,
+) -> None:
     """Run one step's flow, with `force` on what is there too; what the lake lacks for it is a UserError."""
     from flows.lease import leased
     from flows.plan import Plan, opened
     from flows.wanted import to_import
 
+    require_cluster(runner, dask_scheduler)
     loaded, target = opened(study, lake, limit)
     plan = Plan(loaded, target)
     plan.check_inputs()
@@ -67,7 +77,7 @@ def run_step(name: str, study: str, lake: str, limit: int | None, force: bool = 
             f"{study} --lake {lake}` tells: run `relevance-lake run {study} --lake {lake}`"
         )
     # Prefect would take longer to start than most analyses take
-    if name == "analyse" and not os.environ.get("PREFECT_API_URL"):
+    if name == "analyse" and runner == "threads" and not os.environ.get("PREFECT_API_URL"):
         from flows.analyse import analyse, forget
         from flows.runs import record_run
 
@@ -79,7 +89,9 @@ def run_step(name: str, study: str, lake: str, limit: int | None, force: bool = 
         counts = step.counts
     else:
         with leased(target, name, loaded.name), working(f"{name}: starting Prefect"):
-            counts = prefect_flows().STEPS[name](study=study, lake=lake, limit=limit, force=force)
+            flows = prefect_flows()
+            where = {"runner": runner, "dask_scheduler": dask_scheduler} if name in flows.ON_WORKERS else {}
+            counts = flows.STEPS[name](study=study, lake=lake, limit=limit, force=force, **where)
     print(f"{name}: {counts.written} files written, {counts.found} found current")
     if name == "explain":
         target.refresh()

@@ -6,7 +6,8 @@ import difflib
 import os
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -17,6 +18,7 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PrivateAttr,
     Tag,
     ValidationError,
     create_model,
@@ -27,6 +29,7 @@ from compute.attacks.controls import DARKENED, Control, Darkened, Noise, Rounded
 from compute.attacks.controls import Path as Way
 from compute.attacks.registry import ATTACKS, default_id, is_targeted
 from compute.classifier import SHIPPED
+from compute.datasets import source_fingerprint
 from compute.methods import Method, parse_method
 from flows.errors import UserError
 from sql.tables import ID_PATTERN
@@ -71,6 +74,12 @@ class DatasetSection(Section):
     path: str | None = None
     split: Literal["train", "test"] = "test"
     id: Id = ""
+    _digest: str | None = PrivateAttr(None)
+
+    @property
+    def digest(self) -> str:
+        """Of its files: read here, or where the study was sent from."""
+        return self._digest or _source_digest(self.source, self.path, self.split)
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +97,11 @@ class DatasetSection(Section):
                 "source 'folder' needs a path: a folder with one subfolder of PNG files per class"
             )
         return self
+
+
+@cache
+def _source_digest(source: str, path: str | None, split: str) -> str:
+    return source_fingerprint(source, path, split)
 
 
 class ModelSection(Section):
@@ -239,7 +253,8 @@ class Study(Section):
     name: Id
     title: str = ""
     limit: Annotated[int, Field(ge=1)] | None = None
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 64
+    batch_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """None: what suits the device, compute/startup.py"""
     dataset: DatasetSection = DatasetSection.model_validate({})
     model: ModelSection = ModelSection.model_validate({})
     attacks: tuple[AnyAttack, ...] = Field(({},), validate_default=True)  # pyright: ignore[reportInvalidTypeForm]
@@ -297,10 +312,43 @@ class Study(Section):
         return tuple(method for method in self.parsed_methods() if not method.is_imported)
 
 
-def load_study(name: str) -> Study:
-    """A built-in study by name, or one from a TOML file; UserError says what is wrong with it."""
+@dataclass(frozen=True)
+class SentStudy:
+    """A study for a process that may see neither its file nor the dataset that it was made from.
+
+    text: TOML; paths in it start at `folder`, their environment variables are those of the process that
+    reads it. digest: of the dataset's files, which are looked at where the study is sent from.
+    """
+
+    text: str
+    where: str
+    folder: str
+    digest: str
+
+    def __str__(self) -> str:
+        return self.where
+
+
+def sent(name: str) -> SentStudy:
+    """A study to send: built-in, or from its file."""
+    text, where, folder = _study_text(name)
+    digest = parse_study(text, where, folder).dataset.digest
+    return SentStudy(text, where, str(folder.resolve()), digest)
+
+
+def load_study(study: str | SentStudy) -> Study:
+    """A study: built-in, by name; from a TOML file; or sent. UserError says what is wrong with it."""
+    if isinstance(study, str):
+        return parse_study(*_study_text(study))
+    loaded = parse_study(study.text, study.where, Path(study.folder))
+    loaded.dataset._digest = study.digest
+    return loaded
+
+
+def _study_text(name: str) -> tuple[str, str, Path]:
+    """Text of a study, where it stands, and the folder at which paths in it start."""
     if name in BUILT_IN:
-        return parse_study(built_in_text(name), f"built-in study {name}", Path())
+        return built_in_text(name), f"built-in study {name}", Path()
     path = Path(name)
     if not path.is_file():
         raise UserError(
@@ -311,7 +359,7 @@ def load_study(name: str) -> Study:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error}") from None
-    return parse_study(text, str(path), path.parent)
+    return text, str(path), path.parent
 
 
 def built_in_text(name: str) -> str:

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any
 
+from compute.startup import BATCH_SIZES, device
 from flows.study import Study
 
 PACKAGES = (
@@ -33,5 +34,14 @@ def versions() -> dict[str, str]:
 
 
 def recorded(study: Study) -> dict[str, Any]:
-    """What a partition's footer records, besides what is compared."""
-    return {"versions": versions(), "study": study.name, "batch_size": study.batch_size}
+    """What a partition's footer records, besides what is compared.
+
+    device: what TensorFlow computes on in this process; None where it has no part in the partition.
+    """
+    used = device()
+    return {
+        "versions": versions(),
+        "study": study.name,
+        "batch_size": study.batch_size or (BATCH_SIZES[used] if used else None),
+        "device": used,
+    }

@@ -60,7 +60,9 @@ def engine_seconds(study: Study, lake: Lake, subject: str, shard: int) -> tuple[
     if subject == ORIGINAL:
         images /= np.float32(255)
     shape, classes = ingest.image_shape(study, lake), len(Plan(study, lake).class_names())
-    explainer = networks.of_study(study, shape, classes).explainer(study.computed_methods(), study.batch_size)
+    explainer = networks.of_study(study, shape, classes).explainer(
+        study.computed_methods(), networks.batch_size(study)
+    )
     started = time.perf_counter()
     for batch in explainer.stream(images.reshape(-1, *shape), np.asarray(rows["class"]).astype(np.int64)):
         for maps in batch.values():

@@ -33,3 +33,17 @@ def test_onednn_is_on_without_a_notice_and_what_comes_later_is_heard() -> None:
 
 def test_whoever_switches_it_off_is_obeyed() -> None:
     assert run(TF_ENABLE_ONEDNN_OPTS="0")[0] == "0"
+
+
+def test_threads_are_those_asked_for_and_no_device_is_known_before() -> None:
+    code = """
+from compute import startup
+print(startup.device())
+startup.start_tensorflow(threads=1)
+import tensorflow as tf
+threads = tf.config.threading
+print(threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads())
+print(startup.device() in startup.BATCH_SIZES)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["None", "1 1", "True"]

@@ -145,7 +145,7 @@ def test_a_question_is_explained_as_the_network_would(study, lake):
     images = read_images(study, lake, 0).of(np.asarray(rows["image_id"]))
     network = networks.of_study(study, image_shape(study, lake), 10)
     classes = np.full(len(images), 3)
-    [batch] = network.explainer((method,), study.batch_size).stream(images, classes)
+    [batch] = network.explainer((method,), networks.batch_size(study)).stream(images, classes)
     wanted = batch[method.id].relevance.reshape(len(images), -1)
     wanted = wanted / np.abs(wanted).max(axis=1, keepdims=True)
     assert matrix(rows["relevance"]) == pytest.approx(wanted, abs=1e-5)

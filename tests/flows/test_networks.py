@@ -10,6 +10,7 @@ from flows import networks
 from flows.ingest import ingest_images, predict
 from flows.lake import Lake
 from flows.study import load_study
+from flows.versions import recorded
 
 
 @pytest.fixture
@@ -87,3 +88,14 @@ def test_a_study_with_a_method_that_cannot_explain_its_network_stops_before_any_
     fit = study.model_copy(update={"methods": ("gradient",)})
     predict(fit, lake, count)
     assert (tmp_path / "lake" / "predictions").exists()
+
+
+@pytest.mark.parametrize(("device", "images"), [("CPU", 64), ("GPU", 512)])
+def test_the_batch_size_of_a_study_that_has_none_follows_the_device(monkeypatch, device, images):
+    found = ["one"] if device == "GPU" else []
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind: found)
+    given = load_study("demo")
+    free = given.model_copy(update={"batch_size": None})
+    assert (networks.batch_size(given), networks.batch_size(free)) == (32, images)
+    assert (recorded(given)["batch_size"], recorded(free)["batch_size"]) == (32, images)
+    assert recorded(free)["device"] == device

@@ -85,7 +85,7 @@ def test_a_map_is_that_of_the_randomised_network(study, lake):
     network = networks.randomised_of_study(study, image_shape(study, lake), 10, randomisation)
     images, label = read_images(study, lake, 0).of(np.asarray(rows["image_id"])), np.asarray(rows["label"])
     assert np.asarray(rows["start"]) == pytest.approx(network.logits(images, 16)[[0, 1], label], abs=1e-5)
-    [batch] = network.explainer((method,), study.batch_size).stream(images, label)
+    [batch] = network.explainer((method,), networks.batch_size(study)).stream(images, label)
     wanted = batch[method.id].relevance.reshape(len(images), -1)
     wanted = wanted / np.abs(wanted).max(axis=1, keepdims=True)
     assert matrix(rows["relevance"]) == pytest.approx(wanted, abs=1e-5)
