@@ -61,8 +61,8 @@ def record_run(study: Study | None, lake: Lake, command: str, alone: bool = True
             with _step(log, command) as step:
                 yield step
         except BaseException as error:
-            outcome = "failed" if isinstance(error, Exception) else "interrupted"
-            end = {"outcome": outcome, "error": _message(error)}
+            stop = _stop(error)
+            end = {"outcome": "interrupted" if stop else "failed", "error": _message(stop or error)}
             raise
         finally:
             end["seconds"] = time.monotonic() - clock
@@ -85,13 +85,15 @@ def _step(log: RunLog, name: str) -> Iterator[Step]:
     step, clock = Step(name), time.monotonic()
     log.steps.append(step)
     log.write("step", step=name, state="begun")
-    state = "failed"
+    end: dict[str, Any] = {"state": "done"}
     try:
         yield step
-        state = "done"
+    except BaseException as error:
+        end = {"state": "failed", "error": _message(error)}
+        raise
     finally:
         step.counts = replace(step.counts, seconds=time.monotonic() - clock)
-        log.write("step", step=name, state=state, **step.counts.as_row())
+        log.write("step", step=name, **end, **step.counts.as_row())
 
 
 def _start(study: Study | None, command: str, run: str) -> dict[str, Any]:
@@ -118,6 +120,13 @@ def _who() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid()) if hasattr(os, "getuid") else ""
+
+
+def _stop(error: BaseException | None) -> BaseException | None:
+    """The Ctrl-C or signal behind an error: who is stopped may fail at what is then to be tidied."""
+    while error is not None and isinstance(error, Exception):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _message(error: BaseException) -> str:

@@ -90,6 +90,22 @@ def test_what_ends_a_run_is_told(lake, study, error, outcome):
     assert read_log(lake, row["run"])[-1]["outcome"] == outcome
 
 
+def test_an_error_behind_a_stop_is_a_stop(lake, study):
+    """As when a flow run that is cancelled cannot tell a server that is gone."""
+
+    def stopped():
+        with record_run(study, lake, "run"):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise ConnectionError("the server is gone")
+
+    with pytest.raises(ConnectionError):
+        stopped()
+    [row] = rows(lake)
+    assert (row["outcome"], row["error"]) == ("interrupted", "KeyboardInterrupt")
+
+
 KILLED = """
 import sys, time
 from flows.counts import Counts
