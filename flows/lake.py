@@ -10,9 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from errno import ENOENT
 from functools import cached_property
 from typing import Any
 
@@ -22,7 +25,8 @@ import pyarrow.parquet as pq
 
 from flows.errors import LakeMismatch, UserError
 from sql.files import PARTITION_FILE
-from sql.footers import FOOTER_KEY
+from sql.footers import FOOTER_KEY, is_fault_of_storage, parsed, read_ends, said_in
+from sql.remote import named_faults
 from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
 
@@ -78,46 +82,57 @@ class Lake:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/") or "/"
-        try:
+        self.storage = Storage(self.url)
+        self.is_local = self.storage.bucket is None
+        if self.storage.bucket is None:
             self.fs, self.root = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError) as error:
-            raise UserError(f"lake {url!r} cannot be opened: {error}") from None
-        self.is_local = "file" in (
-            (self.fs.protocol,) if isinstance(self.fs.protocol, str) else self.fs.protocol
-        )
+        else:
+            self.fs, self.root = self.storage.bucket.remote, self.storage.bucket.path
         self.written = self.skipped = 0
-        self._fingerprints: dict[str, str] = {}
+        self._ends: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._made_from: dict[str, dict[str, Any]] = {}
+        self._narrow: dict[tuple[str, ...], pa.Table] = {}
 
     @cached_property
-    def _listing(self) -> dict[str, dict[str, int]]:
-        """Folder -> {file name: bytes} of all files but temporary ones."""
-        listing: dict[str, dict[str, int]] = {}
-        prefix = self.root.rstrip("/") + "/"
-        if self.fs.exists(self.root):
-            self.fs.invalidate_cache()
-            for path, facts in self.fs.find(self.root, detail=True).items():
-                folder, _, name = path.removeprefix(prefix).rpartition("/")
-                if name.endswith(".parquet") and not name.startswith("."):
-                    listing.setdefault(folder, {})[name] = int(facts["size"] or 0)
+    def _listing(self) -> dict[str, set[str]]:
+        """Folder -> names of its Parquet files, but temporary ones."""
+        listing: dict[str, set[str]] = {}
+        for path in _files_below(self.root) if self.storage.bucket is None else self.storage.bucket.paths():
+            folder, _, name = path.rpartition("/")
+            if name.endswith(".parquet") and not name.startswith("."):
+                # the same few names stand in every folder
+                listing.setdefault(folder, set()).add(sys.intern(name))
         return listing
+
+    @cached_property
+    def _shards(self) -> dict[str, dict[int, list[tuple[int, str]]]]:
+        """Folder -> first image id of a shard -> (rows, or images tried, and name) of its files."""
+        return {}
 
     def must_exist(self) -> None:
         """LakeError where there is no lake."""
-        Storage(self.url).require_lake()
+        self.storage.require_lake()
 
     def refresh(self) -> None:
-        """Forget what files there are: another process may have written."""
-        self.__dict__.pop("_listing", None)
-        self._fingerprints.clear()
+        """Forget what files there are and what they say: another process may have written."""
+        for name in ("_listing", "_shards"):
+            self.__dict__.pop(name, None)
+        if self.storage.bucket is not None:
+            self.storage.bucket.refresh()
+        self._ends.clear()
+        self._narrow.clear()
 
     def _shard_files(self, partition: Partition) -> list[tuple[int, str]]:
         """(rows, or images tried, and path) of the files in place for the partition's shard, most first."""
-        found = []
-        for name in self._listing.get(partition.folder, {}):
-            match = PARTITION_FILE.fullmatch(name)
-            if match and int(match[1]) == partition.shard * SHARD:
-                found.append((int(match[4]), f"{partition.folder}/{name}"))
-        return sorted(found, reverse=True)
+        folder = partition.folder
+        if folder not in self._shards:
+            shards: dict[int, list[tuple[int, str]]] = {}
+            for name in self._listing.get(folder, ()):
+                if match := PARTITION_FILE.fullmatch(name):
+                    shards.setdefault(int(match[1]), []).append((int(match[4]), name))
+            self._shards[folder] = shards
+        found = self._shards[folder].get(partition.shard * SHARD, ())
+        return sorted(((rows, f"{folder}/{name}") for rows, name in found), reverse=True)
 
     def find(self, partition: Partition) -> str | None:
         """Path of the file that already holds the partition, or None; LakeMismatch if made from else."""
@@ -125,36 +140,89 @@ class Lake:
         if not files:
             return None
         rows, path = files[0]
-        footer = self.footer(path)
-        if footer.get("made_from", {}) != partition.made_from:
-            raise LakeMismatch(
-                _disagreement(f"{self.url}/{path}", partition.made_from, footer.get("made_from", {}))
-            )
+        made_from = self.made_from(path)
+        if made_from != partition.made_from:
+            raise LakeMismatch(_disagreement(f"{self.url}/{path}", partition.made_from, made_from))
         return path if rows >= partition.rows else None
 
+    def look_up(self, partitions: Iterable[Partition]) -> None:
+        """Read what the files in place for these partitions say, side by side, for `find` to compare."""
+        found = (self._shard_files(partition) for partition in partitions)
+        self.read_footers([files[0][1] for files in found if files])
+
+    def read_footers(self, paths: Iterable[str]) -> None:
+        """Read what these files say, side by side; of those that are damaged nothing."""
+        for path, end in read_ends(self.storage, [path for path in paths if path not in self._ends]):
+            if isinstance(end, bytes):
+                with suppress(pa.ArrowException, OSError, ValueError):
+                    self._note(path, end)
+
+    def _note(self, path: str, end: bytes) -> None:
+        # what partitions are made from is the same for many: kept once
+        made_from = parsed(end).said.get("made_from", {})
+        text = json.dumps(made_from, sort_keys=True)
+        self._ends[path] = hashlib.sha256(end).hexdigest(), self._made_from.setdefault(text, made_from)
+
+    def _end(self, path: str) -> tuple[str, dict[str, Any]]:
+        if path not in self._ends:
+            with self._reading(path):
+                for _, end in read_ends(self.storage, [path]):
+                    if isinstance(end, str):
+                        raise pa.ArrowInvalid(end)
+                    self._note(path, end)
+                if path not in self._ends:
+                    raise FileNotFoundError(ENOENT, "the file is gone", path)
+        return self._ends[path]
+
+    def made_from(self, path: str) -> dict[str, Any]:
+        """What the file's footer says that it was made from; read once until `refresh`."""
+        return self._end(path)[1]
+
     def footer(self, path: str) -> dict[str, Any]:
-        """What the file's Parquet footer says of its making."""
-        with self._reading(path) as file:
-            metadata = pq.read_metadata(file).metadata or {}
-        return json.loads(metadata.get(FOOTER_KEY, b"{}"))
+        """All that the file's Parquet footer says of its making."""
+        with self._reading(path), self._open(path) as file:
+            return said_in(pq.read_metadata(file))
 
     def read(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one file of the lake."""
-        with self._reading(path) as file:
+        with self._reading(path), self._open(path) as file:
             return pq.ParquetFile(file).read(columns=list(columns) if columns else None)
+
+    def read_again(self, path: str, columns: Sequence[str]) -> pa.Table:
+        """Read narrow columns of a file that are asked for more than once; kept until `refresh`."""
+        key = (path, *columns)
+        if key not in self._narrow:
+            self._narrow[key] = self.read(path, columns)
+        return self._narrow[key]
+
+    def read_ahead(self, paths: Iterable[str], columns: Sequence[str]) -> None:
+        """Let `read_again` find these columns of many files; of a bucket they are read side by side."""
+        if self.storage.bucket is not None:
+            with ThreadPoolExecutor(READERS) as pool:
+                list(pool.map(lambda path: self.read_again(path, columns), paths))
 
     def batches(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Read one file of the lake, so many rows at a time."""
-        with self._reading(path) as file:
+        with self._reading(path), self._open(path) as file:
             yield from pq.ParquetFile(file).iter_batches(rows, columns=list(columns), use_threads=False)
 
+    def _open(self, path: str) -> Any:
+        bucket = self.storage.bucket
+        return self.fs.open(f"{self.root}/{path}") if bucket is None else bucket.open(path)
+
     @contextmanager
-    def _reading(self, path: str) -> Iterator[Any]:
-        """An open file of the lake; what is wrong with it comes as a UserError that names it."""
+    def _reading(self, path: str) -> Iterator[None]:
+        """What is wrong with a file that is read in here comes as a UserError that names it.
+
+        A fault of the disk or the network passes: it is no reason to delete the file.
+        """
+        bucket = self.storage.bucket
         try:
-            with self.fs.open(f"{self.root}/{path}") as file:
-                yield file
+            with nullcontext() if bucket is None else named_faults(bucket.root):
+                yield
         except (pa.ArrowException, OSError) as error:
+            if is_fault_of_storage(error):
+                raise
             raise UserError(
                 f"{self.url}/{path} is not a readable Parquet file ({error}): "
                 "delete it and run the study again"
@@ -167,8 +235,7 @@ class Lake:
         outdated = [path for _, path in self._shard_files(partition) if path != partition.file]
         # removed first: a stop in between leaves a gap, which is filled again, and never a row twice
         for path in outdated:
-            self.fs.rm_file(f"{self.root}/{path}")
-            self._forget(path)
+            self._remove(path)
         self._put(
             TABLES[partition.table], partition.file, rows, partition.made_from, recorded, dict(partition.keys)
         )
@@ -202,35 +269,31 @@ class Lake:
 
         Read once until `refresh`.
         """
-        if path not in self._fingerprints:
-            with self._reading(path) as file:
-                file.seek(-8, os.SEEK_END)
-                length = int.from_bytes(file.read(4), "little")
-                file.seek(-8 - length, os.SEEK_END)
-                self._fingerprints[path] = hashlib.sha256(file.read(length)).hexdigest()
-        return self._fingerprints[path]
+        return self._end(path)[0]
 
     def digest(self, tables: Iterable[Table]) -> str:
         """Digest of the files of some tables, names and fingerprints."""
         digest = hashlib.sha256()
         for table in tables:
-            for path in self.paths(table.name):
+            paths = self.paths(table.name)
+            self.read_footers(paths)
+            for path in paths:
                 digest.update(f"{path} {self.fingerprint(path)}\n".encode())
         return digest.hexdigest()
 
     def exists(self, path: str) -> bool:
         """Whether a file of the lake is there."""
         folder, _, name = path.rpartition("/")
-        return name in self._listing.get(folder, {})
+        return name in self._listing.get(folder, ())
 
     def bytes_of(self, path: str) -> int:
         """Size of a file of the lake."""
-        folder, _, name = path.rpartition("/")
-        return self._listing[folder][name]
+        bucket = self.storage.bucket
+        return os.path.getsize(f"{self.root}/{path}") if bucket is None else bucket.size(path) or 0
 
     def names(self, folder: str) -> list[str]:
         """Names of the Parquet files of one folder, sorted."""
-        return sorted(self._listing.get(folder, {}))
+        return sorted(self._listing.get(folder, ()))
 
     def paths(self, prefix: str = "") -> list[str]:
         """Paths of the lake's Parquet files below a folder, sorted."""
@@ -243,11 +306,16 @@ class Lake:
 
     def size(self) -> int:
         """Bytes of all Parquet files."""
-        return sum(size for names in self._listing.values() for size in names.values())
+        return sum(map(self.bytes_of, self.paths()))
 
-    def _forget(self, path: str) -> None:
+    def _remove(self, path: str) -> None:
+        if self.storage.bucket is None:
+            self.fs.rm_file(f"{self.root}/{path}")
+        else:
+            self.storage.bucket.remove(path)
         folder, _, name = path.rpartition("/")
-        self._listing.get(folder, {}).pop(name, None)
+        self._listing.get(folder, set()).discard(name)
+        self._shards.pop(folder, None)
 
     def _put(
         self,
@@ -271,19 +339,40 @@ class Lake:
             write_page_checksum=True,
         )  # fmt: skip
         data = buffer.getvalue()
-        target = f"{self.root}/{path}"
-        if self.is_local:
-            _write_atomically(target, data)
+        if self.storage.bucket is None:
+            _write_atomically(f"{self.root}/{path}", data)
         else:
-            self.fs.pipe_file(target, data.to_pybytes())
+            self.storage.bucket.put(path, data.to_pybytes())
         folder, _, name = path.rpartition("/")
-        self._listing.setdefault(folder, {})[name] = data.size
-        self._fingerprints.pop(path, None)
+        self._listing.setdefault(folder, set()).add(name)
+        self._shards.pop(folder, None)
+        self._ends.pop(path, None)
         return path
 
 
+READERS = 32
+"""Files of a bucket that are read side by side."""
+
 VECTORS = ("float32[n]", "rank[n]", "float32[k]")
 """Column types stored as BYTE_STREAM_SPLIT."""
+
+
+def _files_below(root: str) -> Iterator[str]:
+    """Paths of all files below a folder, from there."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = os.scandir(f"{root}/{folder}")
+        except FileNotFoundError:  # no lake yet, or a folder that is gone since
+            continue
+        with entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir():
+                    waiting.append(path)
+                else:
+                    yield path
 
 
 def _write_atomically(target: str, data: pa.Buffer) -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
+from itertools import islice
 from typing import Any, get_args
 
 import numpy as np
@@ -30,6 +31,12 @@ from sql.tables import RANDOMISATIONS, SHARD
 
 ORIGINAL = "original"
 CONTROLS = get_args(Control)
+
+EXAMPLES = ("image_id", "status")
+"""What of adversarial examples tells which maps are wanted."""
+
+LOOKED_UP = 1024
+"""Partitions whose files are looked up side by side."""
 
 
 @dataclass(frozen=True)
@@ -332,7 +339,7 @@ class Plan:
         Of an attack those of successes; in the 2 x 2 design they are explained for both. The image of a
         control is explained for its own class.
         """
-        rows = self.lake.read(path, ["image_id", "status"])
+        rows = self.lake.read_again(path, EXAMPLES)
         wanted, status = np.isin(np.asarray(rows["image_id"]), chosen.image_id), np.asarray(rows["status"])
         success, kept = (np.flatnonzero(wanted & (status == name)) for name in ("success", "kept"))
         if isinstance(attack.parameters, Noise):
@@ -350,6 +357,12 @@ class Plan:
 
         Maps that were computed elsewhere are wanted for the paper's comparison alone, not for controls.
         """
+        partitions = self._known()
+        while some := list(islice(partitions, LOOKED_UP)):
+            self.lake.look_up(some)
+            yield from some
+
+    def _known(self) -> Iterator[Partition]:
         count = self.image_count()
         if count is None:
             return
@@ -373,15 +386,17 @@ class Plan:
                     yield self.randomised_maps(method, subject, shard, chosen)
         for attack in self.study.subjects:
             for shard in chosen.shards():
-                for examples in self.adversarials(attack, shard, chosen):
-                    path = self.lake.find(examples)
-                    wanted = {} if path is None else self.explained(attack, path, chosen)
-                    for explains, places in wanted.items():
+                found = [
+                    (examples.aimed, path)
+                    for examples in self.adversarials(attack, shard, chosen)
+                    if (path := self.lake.find(examples)) is not None
+                ]
+                self.lake.read_ahead([path for _, path in found], EXAMPLES)
+                for target, path in found:
+                    for explains, places in self.explained(attack, path, chosen).items():
                         of_paper = explains == "target" and not isinstance(attack.parameters, CONTROLS)
                         for method in methods if of_paper else self.study.computed_methods():
-                            yield self.adversarial_maps(
-                                method, attack, explains, examples.aimed, shard, len(places)
-                            )
+                            yield self.adversarial_maps(method, attack, explains, target, shard, len(places))
 
     def questions(self, shard: int, chosen: Chosen) -> list[int]:
         """Targets that originals of a shard are explained for: of the 2 x 2 design, else none."""
