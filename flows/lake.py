@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from errno import ENOENT
 from functools import cached_property
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from flows.errors import LakeMismatch, UserError
 from sql.files import PARTITION_FILE
-from sql.footers import FOOTER_KEY, is_fault_of_storage, parsed, read_ends, said_in
+from sql.footers import FOOTER_KEY, is_fault_of_storage, read_footers, said_in
 from sql.remote import named_faults
 from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
@@ -80,17 +80,16 @@ class Partition:
 class Lake:
     """A lake under a path or an fsspec URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, storage: Storage | None = None) -> None:
+        """`storage`: the place at `url` where it has been looked at already."""
         self.url = url.rstrip("/") or "/"
-        self.storage = Storage(self.url)
+        self.storage = Storage(self.url) if storage is None else storage
         self.is_local = self.storage.bucket is None
         if self.storage.bucket is None:
             self.fs, self.root = fsspec.core.url_to_fs(self.url)
         else:
             self.fs, self.root = self.storage.bucket.remote, self.storage.bucket.path
         self.written = self.skipped = 0
-        self._ends: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._made_from: dict[str, dict[str, Any]] = {}
         self._narrow: dict[tuple[str, ...], pa.Table] = {}
 
     @cached_property
@@ -117,9 +116,7 @@ class Lake:
         """Forget what files there are and what they say: another process may have written."""
         for name in ("_listing", "_shards"):
             self.__dict__.pop(name, None)
-        if self.storage.bucket is not None:
-            self.storage.bucket.refresh()
-        self._ends.clear()
+        self.storage.refresh()
         self._narrow.clear()
 
     def _shard_files(self, partition: Partition) -> list[tuple[int, str]]:
@@ -152,31 +149,22 @@ class Lake:
 
     def read_footers(self, paths: Iterable[str]) -> None:
         """Read what these files say, side by side; of those that are damaged nothing."""
-        for path, end in read_ends(self.storage, [path for path in paths if path not in self._ends]):
-            if isinstance(end, bytes):
-                with suppress(pa.ArrowException, OSError, ValueError):
-                    self._note(path, end)
+        for _ in read_footers(self.storage, [path for path in paths if path not in self.storage.noted]):
+            pass
 
-    def _note(self, path: str, end: bytes) -> None:
-        # what partitions are made from is the same for many: kept once
-        made_from = parsed(end).said.get("made_from", {})
-        text = json.dumps(made_from, sort_keys=True)
-        self._ends[path] = hashlib.sha256(end).hexdigest(), self._made_from.setdefault(text, made_from)
-
-    def _end(self, path: str) -> tuple[str, dict[str, Any]]:
-        if path not in self._ends:
+    def _noted(self, path: str) -> tuple[str, dict[str, Any]]:
+        if path not in self.storage.noted:
             with self._reading(path):
-                for _, end in read_ends(self.storage, [path]):
-                    if isinstance(end, str):
-                        raise pa.ArrowInvalid(end)
-                    self._note(path, end)
-                if path not in self._ends:
-                    raise FileNotFoundError(ENOENT, "the file is gone", path)
-        return self._ends[path]
+                for _, footer in read_footers(self.storage, [path]):
+                    if isinstance(footer, str):
+                        raise pa.ArrowInvalid(footer)
+                if path not in self.storage.noted:
+                    raise FileNotFoundError(ENOENT, "it is gone since the lake was listed", path)
+        return self.storage.noted[path]
 
     def made_from(self, path: str) -> dict[str, Any]:
         """What the file's footer says that it was made from; read once until `refresh`."""
-        return self._end(path)[1]
+        return self._noted(path)[1]
 
     def footer(self, path: str) -> dict[str, Any]:
         """All that the file's Parquet footer says of its making."""
@@ -269,7 +257,7 @@ class Lake:
 
         Read once until `refresh`.
         """
-        return self._end(path)[0]
+        return self._noted(path)[0]
 
     def digest(self, tables: Iterable[Table]) -> str:
         """Digest of the files of some tables, names and fingerprints."""
@@ -288,8 +276,10 @@ class Lake:
 
     def bytes_of(self, path: str) -> int:
         """Size of a file of the lake."""
-        bucket = self.storage.bucket
-        return os.path.getsize(f"{self.root}/{path}") if bucket is None else bucket.size(path) or 0
+        if self.storage.bucket is None:
+            return os.path.getsize(f"{self.root}/{path}")
+        listed = self.storage.bucket.listed(path)
+        return listed.size if listed else 0
 
     def names(self, folder: str) -> list[str]:
         """Names of the Parquet files of one folder, sorted."""
@@ -346,7 +336,7 @@ class Lake:
         folder, _, name = path.rpartition("/")
         self._listing.setdefault(folder, set()).add(name)
         self._shards.pop(folder, None)
-        self._ends.pop(path, None)
+        self.storage.noted.pop(path, None)
         return path
 
 

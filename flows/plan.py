@@ -133,11 +133,13 @@ class Plan:
     def image_count(self) -> int | None:
         """Images of the dataset; None before they are in the lake."""
         path = f"datasets/{self.study.dataset.id}.parquet"
-        return int(self.lake.read(path, ["images"])["images"][0].as_py()) if self.lake.exists(path) else None
+        if not self.lake.exists(path):
+            return None
+        return int(self.lake.read_again(path, ["images", "classes"])["images"][0].as_py())
 
     def class_names(self) -> tuple[str, ...]:
         """Classes of the dataset, once it is in the lake."""
-        row = self.lake.read(f"datasets/{self.study.dataset.id}.parquet", ["classes"])
+        row = self.lake.read_again(f"datasets/{self.study.dataset.id}.parquet", ["images", "classes"])
         return tuple(row["classes"][0].as_py())
 
     def images(self, count: int) -> list[Partition]:
@@ -173,7 +175,7 @@ class Plan:
             path = self.lake.find(partition)
             if path is None:
                 return None
-            parts.append(self.lake.read(path, ["label", "correct"]))
+            parts.append(self.lake.read_again(path, ["label", "correct"]))
         label, correct = (
             np.concatenate([np.asarray(part[name]) for part in parts]) for name in ("label", "correct")
         )
@@ -224,7 +226,7 @@ class Plan:
     def _image_size(self) -> tuple[int, int]:
         path = self.lake.find(self.images(self.image_count() or 0)[0])
         assert path is not None
-        rows = self.lake.read(path, ["height", "width"])
+        rows = self.lake.read_again(path, ["height", "width"])
         return int(rows["height"][0].as_py()), int(rows["width"][0].as_py())
 
     def attack_made_from(self, attack: AttackSection) -> dict[str, Any]:

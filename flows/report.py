@@ -82,7 +82,7 @@ def _facts(study: Study, lake: Lake) -> StudyFacts:
 
 def _limit(study: Study, lake: Lake) -> int | None:
     """How many images the results are of, as they say themselves."""
-    return lake.footer(f"results/attack_overview/{study.name}.parquet").get("made_from", {}).get("limit")
+    return lake.made_from(f"results/attack_overview/{study.name}.parquet").get("limit")
 
 
 def _entity(lake: Lake, table: str, name: str, column: str) -> str:

@@ -41,14 +41,15 @@ class ReadOnlyBucket(AbstractFileSystem):
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Facts of a file or folder; exists, isfile, isdir and size follow from it."""
-        size = self._bucket.size(self._within(path))
-        if size is None:  # a folder, or a file that was written since
+        listed = self._bucket.listed(self._within(path))
+        if listed is None:  # a folder, or a file that was written since
             return self._remote.info(path)
-        return {"name": self._plain(path), "size": size, "type": "file"}
+        return {"name": self._plain(path), "size": listed.size, "type": "file"}
 
     def modified(self, path: str) -> Any:
         """Time of the last change."""
-        return self._bucket.modified(self._within(path)) or self._remote.modified(path)
+        listed = self._bucket.listed(self._within(path))
+        return (listed and listed.modified) or self._remote.modified(path)
 
     def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
         """What a folder holds."""

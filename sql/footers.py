@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,8 @@ class Footer:
     schema: pa.Schema
     said: Mapping[str, Any]
     """What the lake's writer noted: made_from, recorded, keys; nothing in files of others."""
+    digest: str
+    """SHA-256 of the footer: sizes, places and extremes of all that is in the file."""
 
     def length(self, column: str) -> int:
         """Length of a vector column; 0 where it has none."""
@@ -45,18 +48,24 @@ AT_A_TIME = 512
 
 
 def read_footers(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, Footer | str]]:
-    """The footers of files, read side by side; of a file without one why; nothing of files that are gone."""
-    for path, end in read_ends(storage, paths):
+    """The footers of files, read side by side; of a file without one why; nothing of files that are gone.
+
+    Digests and what files were made from stay in `storage.noted`.
+    """
+    for path, end in _read_ends(storage, paths):
         if isinstance(end, str):
             yield path, end
             continue
         try:
-            yield path, parsed(end)
+            footer = _parsed(end)
         except (pa.ArrowException, OSError, ValueError) as error:
             yield path, reason(error)
+        else:
+            storage.note(path, footer.digest, footer.said.get("made_from", {}))
+            yield path, footer
 
 
-def read_ends(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes | str]]:
+def _read_ends(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes | str]]:
     """The same as the bytes that stand in the files (FileMetaData in Thrift, without length and magic)."""
 
     def read(path: str, tail: bytes | None = None) -> bytes | str | None:
@@ -69,11 +78,11 @@ def read_ends(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, byt
                 raise
             return reason(error)
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(4) as pool:  # starts no thread before it has work
         for first in range(0, len(paths), AT_A_TIME):
             some = paths[first : first + AT_A_TIME]
             if storage.bucket is None:
-                ends = zip(some, pool.map(read, some), strict=True)
+                ends = zip(some, (pool.map if len(some) > 1 else map)(read, some), strict=True)
             else:
                 tails = storage.bucket.tails(some)
                 ends = ((path, None if tail is None else read(path, tail)) for path, tail in tails)
@@ -93,11 +102,11 @@ def _end(storage: Storage, path: str, tail: bytes) -> bytes:
         return file.read(length)
 
 
-def parsed(end: bytes) -> Footer:
-    """What a footer says; raises ArrowException, OSError or ValueError where it is damaged."""
+def _parsed(end: bytes) -> Footer:
     file = pa.BufferReader(end + len(end).to_bytes(4, "little") + b"PAR1")
     metadata = pq.read_metadata(file)
-    return Footer(metadata, metadata.schema.to_arrow_schema(), said_in(metadata))
+    digest = hashlib.sha256(end).hexdigest()
+    return Footer(metadata, metadata.schema.to_arrow_schema(), said_in(metadata), digest)
 
 
 def said_in(metadata: pq.FileMetaData) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from fsspec.utils import glob_translate
 
@@ -35,6 +35,14 @@ LARGEST_PUT = 5 * 2**30
 """What S3 takes in one request."""
 
 
+class Listed(NamedTuple):
+    """What a listing says of a file: its bytes, when it changed last, and a digest of what is in it."""
+
+    size: int
+    modified: Any = None
+    tag: str | None = None
+
+
 class Bucket:
     """The part of an fsspec file system under one root; paths given and returned are relative to it."""
 
@@ -46,8 +54,8 @@ class Bucket:
         self.root = f"{self.protocol}://{self.path}"
 
     @cached_property
-    def _files(self) -> dict[str, tuple[int, Any]]:
-        """Size and time of the last change of every file, by path."""
+    def _files(self) -> dict[str, Listed]:
+        """What the listing says of every file, by path."""
         prefix = self.path.rstrip("/") + "/"
         with named_faults(self.root):
             self.remote.invalidate_cache()
@@ -59,7 +67,7 @@ class Bucket:
                 found = {}
         self.remote.invalidate_cache()  # it keeps a second copy of the listing
         return {
-            path: (int(facts["size"] or 0), facts.get("LastModified"))
+            path: Listed(int(facts["size"] or 0), facts.get("LastModified"), facts.get("ETag"))
             for whole, facts in found.items()
             if (path := whole.removeprefix(prefix)) != self.path and not path.endswith("/")
         }
@@ -78,13 +86,9 @@ class Bucket:
         first = bisect_left(self._paths, prefix)
         return self._paths[first : bisect_left(self._paths, prefix + "\U0010ffff", first)]
 
-    def size(self, path: str) -> int | None:
-        """Bytes of a file; None where the listing has no such file."""
-        return self._files.get(path, (None, None))[0]
-
-    def modified(self, path: str) -> Any:
-        """When a file was changed last; None where the listing does not say."""
-        return self._files.get(path, (None, None))[1]
+    def listed(self, path: str) -> Listed | None:
+        """What the listing says of a file; None where it has no such file."""
+        return self._files.get(path)
 
     def matches(self, pattern: str) -> Iterator[str]:
         """Paths of the files that match a glob pattern, sorted; no hidden ones, as in a folder."""
@@ -104,16 +108,24 @@ class Bucket:
         return sorted(folder for folder in found if regex.match(folder))
 
     def open(self, path: str, ahead: int = AHEAD) -> Any:
-        """A file, to read bytes from; its size is taken from the listing, which saves a request."""
-        size = self.size(path) if self.protocol in S3 else None
-        known = {} if size is None else {"size": size}
-        return self.remote.open(f"{self.path}/{path}", "rb", block_size=ahead, **known)
+        """A file, to read bytes from. What the listing says of it saves a request for each.
+
+        One that was replaced since it was listed is refused (OSError), not read in part.
+        """
+        listed = self.listed(path)
+        if listed is None or self.protocol not in S3:
+            return self.remote.open(f"{self.path}/{path}", "rb", block_size=ahead)
+        file = self.remote.open(f"{self.path}/{path}", "rb", block_size=ahead, size=listed.size)
+        file.details = {"name": f"{self.path}/{path}", "size": listed.size, "ETag": listed.tag}
+        if listed.tag:
+            file.read_kw = {**file.read_kw, "IfMatch": listed.tag}
+        return file
 
     def tails(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
         """The last bytes of files, None of a file that is gone; a request a file, many side by side."""
         for first in range(0, len(paths), SIDE_BY_SIDE):
             some = paths[first : first + SIDE_BY_SIDE]
-            sizes = [self.size(path) for path in some]
+            sizes = [listed and listed.size for listed in map(self.listed, some)]
             starts = [-TAIL if size is None else max(0, size - TAIL) for size in sizes]
             full = [f"{self.path}/{path}" for path in some]
             with named_faults(self.root):
@@ -131,7 +143,7 @@ class Bucket:
         whole = {"chunksize": LARGEST_PUT} if self.protocol in S3 else {}
         with named_faults(self.root):
             self.remote.pipe_file(f"{self.path}/{path}", data, **whole)
-        self._note(path, (len(data), None))
+        self._note(path, Listed(len(data)))
 
     def remove(self, path: str) -> None:
         """Delete a file."""
@@ -139,12 +151,12 @@ class Bucket:
             self.remote.rm_file(f"{self.path}/{path}")
         self._note(path, None)
 
-    def _note(self, path: str, facts: tuple[int, Any] | None) -> None:
+    def _note(self, path: str, listed: Listed | None) -> None:
         """Keep the listing, where there is one, as it would be now."""
         if "_files" in self.__dict__:
             self._files.pop(path, None)
-            if facts:
-                self._files[path] = facts
+            if listed:
+                self._files[path] = listed
             self.__dict__.pop("_paths", None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ class Storage:
     """The folder or bucket of one lake. Paths given and returned are relative to its root."""
 
     def __init__(self, url: str) -> None:
+        self.noted: dict[str, tuple[str, dict[str, Any]]] = {}
+        """Path -> digest of the file's footer, and what it was made from, of files that were looked at."""
+        self._made_from: dict[str, dict[str, Any]] = {}
         protocol, separator, _ = url.partition("://")
         self.bucket: Bucket | None = None
         if separator and protocol != "file":
@@ -37,6 +41,17 @@ class Storage:
         self.root = os.path.realpath(url.removeprefix("file://"))
         if "\\" in self.root.replace(os.sep, "/"):
             raise LakeError(f"{self.root}: DuckDB takes \\ for a separator; rename the folder")
+
+    def refresh(self) -> None:
+        """Forget what files there are and what they say: another process may have written."""
+        self.noted.clear()
+        if self.bucket is not None:
+            self.bucket.refresh()
+
+    def note(self, path: str, digest: str, made_from: dict[str, Any]) -> None:
+        """Keep what a footer says; what many files were made from is kept once."""
+        text = json.dumps(made_from, sort_keys=True)
+        self.noted[path] = digest, self._made_from.setdefault(text, made_from)
 
     def require_lake(self) -> None:
         """Raise LakeError unless the root exists and holds at least one table of a lake."""
