@@ -82,8 +82,8 @@ class Lake:
 
     def __init__(self, url: str, storage: Storage | None = None) -> None:
         """`storage`: the place at `url` where it has been looked at already."""
+        self.storage = Storage(url) if storage is None else storage
         self.url = url.rstrip("/") or "/"
-        self.storage = Storage(self.url) if storage is None else storage
         self.is_local = self.storage.bucket is None
         if self.storage.bucket is None:
             self.fs, self.root = fsspec.core.url_to_fs(self.url)

@@ -35,6 +35,10 @@ LARGEST_PUT = 5 * 2**30
 """What S3 takes in one request."""
 
 
+class BucketFault(OSError):
+    """A fault of the network or of the server, which may be over at the next try."""
+
+
 class Listed(NamedTuple):
     """What a listing says of a file: its bytes, when it changed last, and a digest of what is in it."""
 
@@ -48,7 +52,9 @@ class Bucket:
 
     def __init__(self, url: str, remote: Any = None) -> None:
         """`remote`: an fsspec file system; by default that of the URL's protocol."""
-        self.protocol = url.partition("://")[0]
+        self.protocol, _, place = url.partition("://")
+        if not place.strip("/"):
+            raise LakeError(f"{url} names no bucket: give {self.protocol}://bucket/prefix")
         self.remote = _file_system(url, self.protocol) if remote is None else remote
         self.path = str(self.remote._strip_protocol(url.rstrip("/")))
         self.root = f"{self.protocol}://{self.path}"
@@ -135,12 +141,14 @@ class Bucket:
                         raise one
             yield from zip(some, (None if isinstance(one, Exception) else one for one in found), strict=True)
 
-    def put(self, path: str, data: bytes) -> None:
-        """Write a file in one request: a reader sees all of it or none, and a stop leaves nothing behind.
+    def put(self, path: str, data: bytes, kind: str | None = None) -> None:
+        """Write a file, of a media type if one is given, in one request: a reader sees all of it or
+        none, and a stop leaves nothing behind.
 
         (Parts of an upload in parts that was stopped stay, unseen, and cost money.)
         """
-        whole = {"chunksize": LARGEST_PUT} if self.protocol in S3 else {}
+        whole: dict[str, Any] = {"chunksize": LARGEST_PUT} if self.protocol in S3 else {}
+        whole |= {"ContentType": kind} if kind and self.protocol in S3 else {}
         with named_faults(self.root):
             self.remote.pipe_file(f"{self.path}/{path}", data, **whole)
         self._note(path, Listed(len(data)))
@@ -181,10 +189,7 @@ def _file_system(url: str, protocol: str) -> Any:
 
 @contextmanager
 def named_faults(root: str) -> Iterator[None]:
-    """What a bucket refuses comes as a LakeError that says what to do, a fault of the network as OSError.
-
-    A fault (a time-out, a lost connection, a server that is busy) may be over at the next try.
-    """
+    """What a bucket refuses comes as a LakeError that says what to do, any other fault as a BucketFault."""
     try:
         yield
     except Exception as error:
@@ -197,24 +202,26 @@ def _translated(root: str, error: Exception) -> Exception | None:
     if protocol not in S3:
         return None
     server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
-    kind = type(error).__name__
+    said = str(error).partition(" or be an ARN")[0].replace("\n", " ")
     if isinstance(error, FileNotFoundError):
-        bucket = path.partition("/")[0]
-        return LakeError(
-            f"there is no bucket {bucket} at {server}: make it first, or mend the address {root}"
-        )
+        name = path.partition("/")[0]
+        missing = f"there is no bucket {name} at {server}: make it first, or mend the address {root}"
+        return LakeError(missing) if "bucket does not exist" in said else None
     if isinstance(error, PermissionError):
         return LakeError(
-            f"{root}: {server} refuses access ({error}): look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
+            f"{root}: {server} refuses access ({said}): look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "
             "AWS_SESSION_TOKEN, and at what the key is allowed to do"
         )
+    if isinstance(error, OSError):  # pyarrow has them of a damaged file, with no number
+        return BucketFault(f"{root}: {server}: {said}") if error.errno is not None else None
+    if not type(error).__module__.startswith(("botocore", "aiobotocore")):
+        return None
+    kind = type(error).__name__
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
         return LakeError(
-            f"{root}: no credentials ({error}): "
+            f"{root}: no credentials ({said}): "
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         )
     if kind in ("ParamValidationError", "InvalidRegionError", "ProfileNotFound", "NoRegionError"):
-        return LakeError(f"{root}: {error}; mend the address, AWS_REGION or AWS_PROFILE")
-    if type(error).__module__.startswith(("botocore", "aiobotocore")):
-        return OSError(f"{root}: {server} does not answer ({error}); AWS_ENDPOINT_URL says where it is")
-    return None
+        return LakeError(f"{root}: {said}; mend the address, AWS_REGION or AWS_PROFILE")
+    return BucketFault(f"{root}: {server} does not answer ({said}); AWS_ENDPOINT_URL says where it is")
