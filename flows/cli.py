@@ -29,7 +29,7 @@ from flows import (
 from flows.errors import UserError
 from flows.options import ForceOption, LakeOption, LimitOption, StudyArgument, WeightsOption
 from flows.steps import prefect_flows, run_step, working
-from flows.storage_faults import FULL
+from flows.storage_faults import FULL, PASSING
 
 app = typer.Typer(
     name="relevance-lake",
@@ -90,7 +90,7 @@ def _warn(otherwise: Callable[..., None], message: Warning, kind: type[Warning],
 def _is_mendable(error: Exception) -> bool:
     """Whether a person can mend it: the rooms' own error types say what to do, a file's error says where."""
     return _is_ours(type(error)) or (
-        isinstance(error, OSError) and (error.filename is not None or error.errno in FULL)
+        isinstance(error, OSError) and (error.filename is not None or error.errno in FULL | PASSING)
     )
 
 

@@ -32,7 +32,9 @@ from flows.wanted import require_imported
 StudyName = Annotated[
     str, Field(description="demo, paper, paper-attack, published, or the path of a study file (TOML)")
 ]
-LakeUrl = Annotated[str, Field(description="folder of the lake, made where it is missing")]
+LakeUrl = Annotated[
+    str, Field(description="folder of the lake, made where it is missing, or s3://bucket/prefix")
+]
 Limit = Annotated[
     int | None, Field(description="only the first N correctly classified images; none: the study's own", ge=1)
 ]
