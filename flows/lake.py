@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.errors import LakeMismatch, UserError
-from flows.storage_faults import steadily
+from flows.storage_faults import passes, steadily
 from flows.whole_files import write_whole
 from sql.files import PARTITION_FILE
 from sql.footers import FOOTER_KEY, read_footers, said_in
@@ -157,14 +157,16 @@ class Lake:
         self.read_footers([files[0][1] for files in found if files])
 
     def read_footers(self, paths: Iterable[str]) -> None:
-        """Read what these files say, side by side; of those that are damaged nothing."""
+        """Read what these files say, side by side; of those that are damaged nothing.
 
-        def attempt() -> None:
+        Where the storage fails meanwhile, what is left is read when it is asked for, one by one.
+        """
+        try:
             for _ in read_footers(self.storage, [path for path in paths if path not in self.storage.noted]):
                 pass
-
-        paths = list(paths)
-        steadily(self.url, "read", attempt)
+        except Exception as error:
+            if not passes(error):
+                raise
 
     def _noted(self, path: str) -> tuple[str, dict[str, Any]]:
         def attempt() -> tuple[str, dict[str, Any]]:
