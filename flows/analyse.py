@@ -167,12 +167,13 @@ def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:
 def _outdated(name: str, scope: Scope, lake: Lake, limit: int | None) -> dict[str, dict[str, Any]]:
     """What each analysis is to be made from, of those whose result is missing or made from else."""
     inputs = _inputs(scope, lake)
+    lake.read_footers(lake.paths("results"))
     outdated: dict[str, dict[str, Any]] = {}
     for analysis in analyses().values():
         definition = hashlib.sha256(analysis.definition.encode()).hexdigest()
         made_from = {"limit": limit, "inputs": inputs, "sql": definition}
         path = _path(analysis.name, name)
-        if lake.exists(path) and lake.footer(path).get("made_from") == made_from:
+        if lake.exists(path) and lake.made_from(path) == made_from:
             lake.skipped += 1
         else:
             outdated[analysis.name] = made_from

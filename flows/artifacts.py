@@ -56,8 +56,13 @@ def link_report(study: Study, path: str) -> None:
     """A link to a report that was written."""
     from prefect.artifacts import create_link_artifact
 
-    key, link = _key(study.name, "report"), Path(path).as_uri()
-    _try(key, create_link_artifact, link, link_text=Path(path).name, key=key, description=path)
+    key = _key(study.name, "report")
+
+    def make() -> Any:
+        link = path if "://" in path else Path(path).as_uri()
+        return create_link_artifact(link, link_text=path.rpartition("/")[2], key=key, description=path)
+
+    _try(key, make)
 
 
 def summary(study: Study, lake: Lake, steps: Sequence[Step]) -> str:

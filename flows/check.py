@@ -60,7 +60,7 @@ class Report:
 def check_lake(lake: Lake, scope: Scope | None = None, again: bool = False) -> Report:
     """Check a lake, or the part of it in `scope`; `again`: also the files that were found sound before."""
     lake.refresh()
-    storage = Storage(lake.url)
+    storage = lake.storage
     storage.require_lake()
     inspection = inspect(storage, scope.takes if scope else None)
     faulty = inspection.faulty
@@ -90,7 +90,7 @@ def require_sound(study: Study, lake: Lake) -> None:
     lake.refresh()
     scope = scope_of(study, lake)
     path, made_from = f"checked/studies/{study.name}.parquet", _inputs(scope, lake)
-    if lake.exists(path) and lake.footer(path).get("made_from") == made_from:
+    if lake.exists(path) and lake.made_from(path) == made_from:
         return
     report = check_lake(lake, scope)
     see = f"`relevance-lake check --lake {lake.url}` shows all that is wrong"

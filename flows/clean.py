@@ -40,7 +40,8 @@ def studies_of(lake: Lake, forget: Collection[str] = ()) -> dict[str, Study]:
     for name in lake.names(RUNS.name):
         row = lake.read(f"{RUNS.name}/{name}", ["study", "started", "settings"]).to_pylist()[0]
         known = latest.get(row["study"])
-        if row["settings"] and row["study"] not in forget and (known is None or known[0] < row["started"]):
+        of_study = row["study"] and (row["settings"] or "{}") != "{}"  # some commands are of a whole lake
+        if of_study and row["study"] not in forget and (known is None or known[0] < row["started"]):
             latest[row["study"]] = (row["started"], row["settings"])
     studies = {}
     for name, (_, settings) in sorted(latest.items()):

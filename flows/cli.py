@@ -39,7 +39,7 @@ from flows.options import (
     WeightsOption,
 )
 from flows.steps import prefect_flows, run_step, working
-from flows.storage_faults import FULL
+from flows.storage_faults import FULL, PASSING
 
 app = typer.Typer(
     name="relevance-lake",
@@ -100,7 +100,7 @@ def _warn(otherwise: Callable[..., None], message: Warning, kind: type[Warning],
 def _is_mendable(error: Exception) -> bool:
     """Whether a person can mend it: the rooms' own error types say what to do, a file's error says where."""
     return _is_ours(type(error)) or (
-        isinstance(error, OSError) and (error.filename is not None or error.errno in FULL)
+        isinstance(error, OSError) and (error.filename is not None or error.errno in FULL | PASSING)
     )
 
 

@@ -11,10 +11,12 @@ import errno
 import hashlib
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -26,10 +28,11 @@ import pyarrow.parquet as pq
 
 from flows.counts import Counts
 from flows.errors import LakeMismatch, UserError
-from flows.storage_faults import steadily
+from flows.storage_faults import passes, steadily
 from flows.whole_files import write_whole
 from sql.files import PARTITION_FILE
-from sql.footers import FOOTER_KEY
+from sql.footers import FOOTER_KEY, read_footers, said_in
+from sql.remote import S3, named_faults
 from sql.storage import Storage
 from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
 
@@ -85,36 +88,39 @@ class Partition:
 class Lake:
     """A lake under a path or an fsspec URL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, storage: Storage | None = None) -> None:
+        """`storage`: the place at `url` where it has been looked at already."""
+        self.storage = Storage(url) if storage is None else storage
         self.url = url.rstrip("/") or "/"
-        try:
+        self.is_local = self.storage.bucket is None
+        if self.storage.bucket is None:
             self.fs, self.root = fsspec.core.url_to_fs(self.url)
-        except (ValueError, ImportError) as error:
-            raise UserError(f"lake {url!r} cannot be opened: {error}") from None
-        self.is_local = "file" in (
-            (self.fs.protocol,) if isinstance(self.fs.protocol, str) else self.fs.protocol
-        )
+        else:
+            self.fs, self.root = self.storage.bucket.remote, self.storage.bucket.path
         self.written = self.skipped = self._bytes = 0
         self._rows: Counter[str] = Counter()
         self._opened = time.monotonic()
-        self._fingerprints: dict[str, str] = {}
+        self._narrow: dict[tuple[str, ...], pa.Table] = {}
 
     @cached_property
-    def _listing(self) -> dict[str, dict[str, int]]:
-        """Folder -> {file name: bytes} of all files but temporary ones."""
-        listing: dict[str, dict[str, int]] = {}
-        prefix = self.root.rstrip("/") + "/"
-        for path, facts in steadily(self.url, "listed", self._find).items():
-            folder, _, name = path.removeprefix(prefix).rpartition("/")
+    def _listing(self) -> dict[str, set[str]]:
+        """Folder -> names of its Parquet files, but temporary ones."""
+        listing: dict[str, set[str]] = {}
+        for path in steadily(self.url, "listed", self._files):
+            folder, _, name = path.rpartition("/")
             if name.endswith(".parquet") and not name.startswith("."):
-                listing.setdefault(folder, {})[name] = int(facts["size"] or 0)
+                # the same few names stand in every folder
+                listing.setdefault(folder, set()).add(sys.intern(name))
         return listing
 
-    def _find(self) -> dict[str, Any]:
-        if not self.fs.exists(self.root):
-            return {}
-        self.fs.invalidate_cache()
-        return self.fs.find(self.root, detail=True)
+    def _files(self) -> Sequence[str]:
+        bucket = self.storage.bucket
+        return list(_files_below(self.root)) if bucket is None else bucket.paths()
+
+    @cached_property
+    def _shards(self) -> dict[str, dict[int, list[tuple[int, str]]]]:
+        """Folder -> first image id of a shard -> (rows, or images tried, and name) of its files."""
+        return {}
 
     @property
     def counts(self) -> Counts:
@@ -124,21 +130,26 @@ class Lake:
 
     def must_exist(self) -> None:
         """LakeError where there is no lake."""
-        Storage(self.url).require_lake()
+        self.storage.require_lake()
 
     def refresh(self) -> None:
-        """Forget what files there are: another process may have written."""
-        self.__dict__.pop("_listing", None)
-        self._fingerprints.clear()
+        """Forget what files there are and what they say: another process may have written."""
+        for name in ("_listing", "_shards"):
+            self.__dict__.pop(name, None)
+        self.storage.refresh()
+        self._narrow.clear()
 
     def _shard_files(self, partition: Partition) -> list[tuple[int, str]]:
         """(rows, or images tried, and path) of the files in place for the partition's shard, most first."""
-        found = []
-        for name in self._listing.get(partition.folder, {}):
-            match = PARTITION_FILE.fullmatch(name)
-            if match and int(match[1]) == partition.shard * SHARD:
-                found.append((int(match[4]), f"{partition.folder}/{name}"))
-        return sorted(found, reverse=True)
+        folder = partition.folder
+        if folder not in self._shards:
+            shards: dict[int, list[tuple[int, str]]] = {}
+            for name in self._listing.get(folder, ()):
+                if match := PARTITION_FILE.fullmatch(name):
+                    shards.setdefault(int(match[1]), []).append((int(match[4]), name))
+            self._shards[folder] = shards
+        found = self._shards[folder].get(partition.shard * SHARD, ())
+        return sorted(((rows, f"{folder}/{name}") for rows, name in found), reverse=True)
 
     def find(self, partition: Partition) -> str | None:
         """Path of the file that already holds the partition, or None; LakeMismatch if made from else."""
@@ -146,17 +157,46 @@ class Lake:
         if not files:
             return None
         rows, path = files[0]
-        footer = self.footer(path)
-        if footer.get("made_from", {}) != partition.made_from:
-            raise LakeMismatch(
-                _disagreement(f"{self.url}/{path}", partition.made_from, footer.get("made_from", {}))
-            )
+        made_from = self.made_from(path)
+        if made_from != partition.made_from:
+            raise LakeMismatch(_disagreement(f"{self.url}/{path}", partition.made_from, made_from))
         return path if rows >= partition.rows else None
 
+    def look_up(self, partitions: Iterable[Partition]) -> None:
+        """Read what the files in place for these partitions say, side by side, for `find` to compare."""
+        found = (self._shard_files(partition) for partition in partitions)
+        self.read_footers([files[0][1] for files in found if files])
+
+    def read_footers(self, paths: Iterable[str]) -> None:
+        """Read what these files say, side by side; of those that are damaged nothing.
+
+        Where the storage fails meanwhile, what is left is read when it is asked for, one by one.
+        """
+        try:
+            for _ in read_footers(self.storage, [path for path in paths if path not in self.storage.noted]):
+                pass
+        except Exception as error:
+            if not passes(error):
+                raise
+
+    def _noted(self, path: str) -> tuple[str, dict[str, Any]]:
+        def attempt() -> tuple[str, dict[str, Any]]:
+            for _, footer in read_footers(self.storage, [path]):
+                if isinstance(footer, str):
+                    raise pa.ArrowInvalid(footer)
+            if path not in self.storage.noted:
+                raise FileNotFoundError(errno.ENOENT, "it is gone since the lake was listed", path)
+            return self.storage.noted[path]
+
+        return self.storage.noted[path] if path in self.storage.noted else self._steadily(path, attempt)
+
+    def made_from(self, path: str) -> dict[str, Any]:
+        """What the file's footer says that it was made from; read once until `refresh`."""
+        return self._noted(path)[1]
+
     def footer(self, path: str) -> dict[str, Any]:
-        """What the file's Parquet footer says of its making."""
-        metadata = self._read(path, lambda file: pq.read_metadata(file).metadata) or {}
-        return json.loads(metadata.get(FOOTER_KEY, b"{}"))
+        """All that the file's Parquet footer says of its making."""
+        return self._read(path, lambda file: said_in(pq.read_metadata(file)))
 
     def read(self, path: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read one file of the lake."""
@@ -166,6 +206,19 @@ class Lake:
     def bytes(self, path: str) -> bytes:
         """One file of the lake as it is."""
         return self._read(path, lambda file: file.read())
+
+    def read_again(self, path: str, columns: Sequence[str]) -> pa.Table:
+        """Read narrow columns of a file that are asked for more than once; kept until `refresh`."""
+        key = (path, *columns)
+        if key not in self._narrow:
+            self._narrow[key] = self.read(path, columns)
+        return self._narrow[key]
+
+    def read_ahead(self, paths: Iterable[str], columns: Sequence[str]) -> None:
+        """Let `read_again` find these columns of many files; of a bucket they are read side by side."""
+        if self.storage.bucket is not None:
+            with ThreadPoolExecutor(READERS) as pool:
+                list(pool.map(lambda path: self.read_again(path, columns), paths))
 
     def batches(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
         """Read one file of the lake, so many rows at a time."""
@@ -185,23 +238,32 @@ class Lake:
             yield batch
 
     def _batches(self, path: str, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
-        with self.fs.open(f"{self.root}/{path}") as file:
+        with self._open(path) as file:
             yield from pq.ParquetFile(file).iter_batches(rows, columns=list(columns), use_threads=False)
 
     def _read(self, path: str, read: Callable[[Any], Found]) -> Found:
         """read(open file)."""
 
         def attempt() -> Found:
-            with self.fs.open(f"{self.root}/{path}") as file:
+            with self._open(path) as file:
                 return read(file)
 
         return self._steadily(path, attempt)
 
+    def _open(self, path: str) -> Any:
+        bucket = self.storage.bucket
+        return self.fs.open(f"{self.root}/{path}") if bucket is None else bucket.open(path)
+
     def _steadily(self, path: str, attempt: Callable[[], Found]) -> Found:
         """attempt(); what is wrong with the file comes as a UserError that names it."""
-        place = f"{self.url}/{path}"
+        place, bucket = f"{self.url}/{path}", self.storage.bucket
+
+        def named() -> Found:
+            with nullcontext() if bucket is None else named_faults(bucket.root):
+                return attempt()
+
         try:
-            return steadily(place, "read", attempt)
+            return steadily(place, "read", named)
         except FileNotFoundError:
             raise UserError(
                 f"{place} is gone: another run replaced it, or somebody deleted it. Run it again"
@@ -253,31 +315,33 @@ class Lake:
 
         Read once until `refresh`.
         """
-        if path not in self._fingerprints:
-            self._fingerprints[path] = self._read(path, _digest_of_footer)
-        return self._fingerprints[path]
+        return self._noted(path)[0]
 
     def digest(self, tables: Iterable[Table]) -> str:
         """Digest of the files of some tables, names and fingerprints."""
         digest = hashlib.sha256()
         for table in tables:
-            for path in self.paths(table.name):
+            paths = self.paths(table.name)
+            self.read_footers(paths)
+            for path in paths:
                 digest.update(f"{path} {self.fingerprint(path)}\n".encode())
         return digest.hexdigest()
 
     def exists(self, path: str) -> bool:
         """Whether a file of the lake is there."""
         folder, _, name = path.rpartition("/")
-        return name in self._listing.get(folder, {})
+        return name in self._listing.get(folder, ())
 
     def bytes_of(self, path: str) -> int:
         """Size of a file of the lake."""
-        folder, _, name = path.rpartition("/")
-        return self._listing[folder][name]
+        if self.storage.bucket is None:
+            return os.path.getsize(f"{self.root}/{path}")
+        listed = self.storage.bucket.listed(path)
+        return listed.size if listed else 0
 
     def names(self, folder: str) -> list[str]:
         """Names of the Parquet files of one folder, sorted."""
-        return sorted(self._listing.get(folder, {}))
+        return sorted(self._listing.get(folder, ()))
 
     def paths(self, prefix: str = "") -> list[str]:
         """Paths of the lake's Parquet files below a folder, sorted."""
@@ -290,16 +354,18 @@ class Lake:
 
     def size(self) -> int:
         """Bytes of all Parquet files."""
-        return sum(size for names in self._listing.values() for size in names.values())
+        return sum(map(self.bytes_of, self.paths()))
 
     def delete(self, path: str) -> None:
         """Delete a file of the lake; another run may have done so before."""
+        bucket = self.storage.bucket
+
+        def attempt() -> None:
+            self.fs.rm_file(f"{self.root}/{path}") if bucket is None else bucket.remove(path)
+
         with suppress(FileNotFoundError):
-            steadily(f"{self.url}/{path}", "deleted", lambda: self.fs.rm_file(f"{self.root}/{path}"))
-        folder, _, name = path.rpartition("/")
-        if name.endswith(".parquet"):
-            self._listing.get(folder, {}).pop(name, None)
-        self._fingerprints.pop(path, None)
+            steadily(f"{self.url}/{path}", "deleted", attempt)
+        self._note(path, is_there=False)
 
     def _put(
         self,
@@ -329,25 +395,24 @@ class Lake:
 
     def put(self, path: str, data: bytes) -> str:
         """Write a file of the lake whole, in place of one that is there; its path."""
-        target = f"{self.root}/{path}"
-        if self.is_local:
-            steadily(f"{self.url}/{path}", "written", lambda: write_whole(target, data))
+        place, target = f"{self.url}/{path}", f"{self.root}/{path}"
+        if self.storage.bucket is None:
+            steadily(place, "written", lambda: write_whole(target, data))
         else:
             try:
-                steadily(f"{self.url}/{path}", "written", lambda: self._put_object(target, data))
+                steadily(place, "written", lambda: self._put_object(path, data))
             except BaseException:
                 self._remove_half(target, len(data))
                 raise
-        folder, _, name = path.rpartition("/")
-        if name.endswith(".parquet"):
-            self._listing.setdefault(folder, {})[name] = len(data)
-        self._fingerprints.pop(path, None)
+        self._note(path, is_there=True)
         return path
 
-    def _put_object(self, target: str, data: bytes) -> None:
-        """Put one object; some file systems end early without a word, which its size tells."""
-        self.fs.pipe_file(target, data)
-        if (size := self.fs.size(target)) != len(data):
+    def _put_object(self, path: str, data: bytes) -> None:
+        """Put one object: S3 takes all or nothing, others may end early in silence, which its size tells."""
+        bucket = self.storage.bucket
+        assert bucket is not None
+        bucket.put(path, data)
+        if bucket.protocol not in S3 and (size := self.fs.size(f"{self.root}/{path}")) != len(data):
             raise OSError(errno.EIO, f"{size} of {len(data)} bytes arrived")
 
     def _remove_half(self, target: str, whole: int) -> None:
@@ -356,19 +421,39 @@ class Lake:
             if self.fs.size(target) != whole:
                 steadily(target, "deleted", lambda: self.fs.rm_file(target))
 
+    def _note(self, path: str, is_there: bool) -> None:
+        """Keep the listing as it is now, and forget what the file said before."""
+        folder, _, name = path.rpartition("/")
+        if name.endswith(".parquet"):
+            names = self._listing.setdefault(folder, set())
+            names.add(name) if is_there else names.discard(name)
+            self._shards.pop(folder, None)
+        self.storage.noted.pop(path, None)
+
+
+READERS = 32
+"""Files of a bucket that are read side by side."""
 
 VECTORS = ("float32[n]", "rank[n]", "float32[k]")
 """Column types stored as BYTE_STREAM_SPLIT."""
 
 
-def _digest_of_footer(file: Any) -> str:
-    end = file.seek(0, os.SEEK_END)
-    file.seek(max(end - 8, 0))
-    length = int.from_bytes(file.read(4), "little")
-    if length + 8 > end:
-        raise pa.ArrowInvalid(f"{end} bytes, too few for its footer")
-    file.seek(end - 8 - length)
-    return hashlib.sha256(file.read(length)).hexdigest()
+def _files_below(root: str) -> Iterator[str]:
+    """Paths of all files below a folder, from there."""
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = os.scandir(f"{root}/{folder}")
+        except FileNotFoundError:  # no lake yet, or a folder that is gone since
+            continue
+        with entries:
+            for entry in entries:
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir():
+                    waiting.append(path)
+                else:
+                    yield path
 
 
 def _disagreement(place: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:

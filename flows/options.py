@@ -11,7 +11,14 @@ from flows.cluster import Runner
 STUDIES = "demo, paper, paper-attack, published, or a study file (TOML)."
 
 StudyArgument = Annotated[str, typer.Argument(help=STUDIES, metavar="[STUDY]")]
-LakeOption = Annotated[str, typer.Option("--lake", envvar="RELEVANCE_LAKE", help="Folder of the lake.")]
+LakeOption = Annotated[
+    str,
+    typer.Option(
+        "--lake",
+        envvar="RELEVANCE_LAKE",
+        help="Folder of the lake, or bucket: s3://bucket/prefix, with the usual AWS_ variables.",
+    ),
+]
 LimitOption = Annotated[
     int | None,
     typer.Option(min=1, help="Only the first N correctly classified images, by image_id."),

@@ -161,6 +161,10 @@ class Partials:
                 shards = maps.setdefault(series, {})  # type: ignore[arg-type]
                 shards.setdefault(int(match[7]) // SHARD, {}).setdefault(match[6], []).append(path)
         self._maps = maps
+        read = [file for shards in maps.values() for targets in shards.values() for file in targets.values()]
+        lake.read_footers(path for paths in read for path in paths)
+        of_dataset = f"/dataset={scope.dataset}" if scope.dataset else ""
+        lake.read_footers([*lake.paths(f"adversarials{of_dataset}"), *lake.paths("partials")])
 
     def of_shards(self) -> list[Unit]:
         """Units of one shard each; those of the same maps stand together."""
@@ -205,7 +209,7 @@ class Partials:
     ) -> Unit:
         cut = self._cut(shard)
         path = _path(partial, series, shard, cut)
-        found = self._lake.footer(path).get("made_from", {}) if self._lake.exists(path) else {}
+        found = self._lake.made_from(path) if self._lake.exists(path) else {}
         others = self._others(series) if package.partials()[partial].compares_everything else ()
         return Unit(partial, series, shard, cut, sources, found, reads, others, self._scope.attacks)
 
@@ -341,7 +345,7 @@ class Partials:
 
 def keep_current(database: LakeDatabase, scope: Scope) -> None:
     """Let `database` read what `analyse` has left in its lake and is current, instead of computing it."""
-    lake = Lake(database.url)
+    lake = Lake(database.url, database.storage)
     if lake.paths("partials"):
         Partials(scope, lake).keep(database)
 

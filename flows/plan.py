@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import islice
 from typing import Any, get_args
 
 import numpy as np
@@ -29,6 +30,12 @@ from sql.tables import RANDOMISATIONS, SHARD
 
 ORIGINAL = "original"
 CONTROLS = get_args(Control)
+
+EXAMPLES = ("image_id", "status")
+"""What of adversarial examples tells which maps are wanted."""
+
+LOOKED_UP = 1024
+"""Partitions whose files are looked up side by side."""
 
 
 @dataclass(frozen=True)
@@ -124,11 +131,13 @@ class Plan:
     def image_count(self) -> int | None:
         """Images of the dataset; None before they are in the lake."""
         path = f"datasets/{self.study.dataset.id}.parquet"
-        return int(self.lake.read(path, ["images"])["images"][0].as_py()) if self.lake.exists(path) else None
+        if not self.lake.exists(path):
+            return None
+        return int(self.lake.read_again(path, ["images", "classes"])["images"][0].as_py())
 
     def class_names(self) -> tuple[str, ...]:
         """Classes of the dataset, once it is in the lake."""
-        row = self.lake.read(f"datasets/{self.study.dataset.id}.parquet", ["classes"])
+        row = self.lake.read_again(f"datasets/{self.study.dataset.id}.parquet", ["images", "classes"])
         return tuple(row["classes"][0].as_py())
 
     def images(self, count: int) -> list[Partition]:
@@ -164,7 +173,7 @@ class Plan:
             path = self.lake.find(partition)
             if path is None:
                 return None
-            parts.append(self.lake.read(path, ["label", "correct"]))
+            parts.append(self.lake.read_again(path, ["label", "correct"]))
         label, correct = (
             np.concatenate([np.asarray(part[name]) for part in parts]) for name in ("label", "correct")
         )
@@ -215,7 +224,7 @@ class Plan:
     def _image_size(self) -> tuple[int, int]:
         path = self.lake.find(self.images(self.image_count() or 0)[0])
         assert path is not None
-        rows = self.lake.read(path, ["height", "width"])
+        rows = self.lake.read_again(path, ["height", "width"])
         return int(rows["height"][0].as_py()), int(rows["width"][0].as_py())
 
     def attack_made_from(self, attack: AttackSection) -> dict[str, Any]:
@@ -330,7 +339,7 @@ class Plan:
         Of an attack those of successes; in the 2 x 2 design they are explained for both. The image of a
         control is explained for its own class.
         """
-        rows = self.lake.read(path, ["image_id", "status"])
+        rows = self.lake.read_again(path, EXAMPLES)
         wanted, status = np.isin(np.asarray(rows["image_id"]), chosen.image_id), np.asarray(rows["status"])
         success, kept = (np.flatnonzero(wanted & (status == name)) for name in ("success", "kept"))
         if isinstance(attack.parameters, Noise):
@@ -348,6 +357,12 @@ class Plan:
 
         Maps that were computed elsewhere are wanted for the paper's comparison alone, not for controls.
         """
+        partitions = self._known()
+        while some := list(islice(partitions, LOOKED_UP)):
+            self.lake.look_up(some)
+            yield from some
+
+    def _known(self) -> Iterator[Partition]:
         count = self.image_count()
         if count is None:
             return
@@ -371,15 +386,17 @@ class Plan:
                     yield self.randomised_maps(method, subject, shard, chosen)
         for attack in self.study.subjects:
             for shard in chosen.shards():
-                for examples in self.adversarials(attack, shard, chosen):
-                    path = self.lake.find(examples)
-                    wanted = {} if path is None else self.explained(attack, path, chosen)
-                    for explains, places in wanted.items():
+                found = [
+                    (examples.aimed, path)
+                    for examples in self.adversarials(attack, shard, chosen)
+                    if (path := self.lake.find(examples)) is not None
+                ]
+                self.lake.read_ahead([path for _, path in found], EXAMPLES)
+                for target, path in found:
+                    for explains, places in self.explained(attack, path, chosen).items():
                         of_paper = explains == "target" and not isinstance(attack.parameters, CONTROLS)
                         for method in methods if of_paper else self.study.computed_methods():
-                            yield self.adversarial_maps(
-                                method, attack, explains, examples.aimed, shard, len(places)
-                            )
+                            yield self.adversarial_maps(method, attack, explains, target, shard, len(places))
 
     def questions(self, shard: int, chosen: Chosen) -> list[int]:
         """Targets that originals of a shard are explained for: of the 2 x 2 design, else none."""

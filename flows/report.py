@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,24 @@ from flows.progress import track
 from flows.study import BUILT_IN, Study, load_study
 from flows.versions import versions
 from reports.exports import export, export_count
-from reports.page import StudyFacts, load_results, page_content, side_by_side, write_report
+from reports.page import StudyFacts, load_results, page_content, render_page, side_by_side, write_report
+from sql.remote import Bucket
 
 
-def report_path(study: Study, lake: Lake) -> Path:
-    """Where a study's report stands: in a lake on this machine, else in the working directory."""
-    local = lake.root if lake.is_local else "."
-    return Path(local) / "reports" / f"{study.name}.html"
+def report_path(study: Study, lake: Lake) -> str:
+    """Where a study's report stands: in its lake, be that a folder or a bucket."""
+    return f"{lake.root if lake.is_local else lake.url}/reports/{study.name}.html"
+
+
+def local_copy(report: str) -> str:
+    """Path of a report on this machine, where it stands or in a temporary folder."""
+    if "://" not in report:
+        return report
+    place, _, name = report.rpartition("/")
+    copy = Path(tempfile.mkdtemp(prefix="relevance-lake-")) / name
+    with Bucket(place).open(name) as file:
+        copy.write_bytes(file.read())
+    return str(copy)
 
 
 def report(
@@ -31,23 +43,33 @@ def report(
     compare: Sequence[tuple[Study, Lake]] = (),
     charts: str | None = None,
 ) -> str:
-    """Write the report from the results in the lake; its path.
+    """Write the report from the results in the lake; its path, or its URL where it goes into a bucket.
 
-    `compare`: other studies that the page shows beside it. `charts`: a folder for each chart as SVG and PNG
-    and each table as CSV.
+    `output`: a path or the URL of a place in a bucket; by default in the lake's `reports`. `compare`: other
+    studies that the page shows beside it. `charts`: a folder for each chart as SVG and PNG and each table as
+    CSV.
     """
+    target = output or report_path(study, lake)
+    place, _, name = target.rpartition("/")
+    bucket = Bucket(place) if "://" in target else None
+    if charts and "://" in charts:
+        raise UserError(f"--charts {charts}: charts and tables go into a folder of this machine")
     loaded = [
         (load_results(where.url, one.name), _facts(one, where)) for one, where in ((study, lake), *compare)
     ]
     (results, facts), *others = loaded
-    target = Path(output) if output else report_path(study, lake)
-    written = write_report(results, facts, target, others=others).resolve()
+    if bucket is None:
+        written = str(write_report(results, facts, target, others=others).resolve())
+    else:
+        page = render_page(results, facts, others=others)
+        bucket.put(name, page.encode(), "text/html; charset=utf-8")
+        written = f"{bucket.root}/{name}"
     if charts:
         content = page_content(side_by_side(loaded))
         with track(f"charts and tables to {charts}", export_count(content), "files") as advance:
             for _ in export(content, charts):
                 advance()
-    return str(written)
+    return written
 
 
 def compared(names: Sequence[str], study: Study, lake: Lake) -> list[tuple[Study, Lake]]:
@@ -83,7 +105,7 @@ def _facts(study: Study, lake: Lake) -> StudyFacts:
 
 def _limit(study: Study, lake: Lake) -> int | None:
     """How many images the results are of, as they say themselves."""
-    return lake.footer(f"results/attack_overview/{study.name}.parquet").get("made_from", {}).get("limit")
+    return lake.made_from(f"results/attack_overview/{study.name}.parquet").get("limit")
 
 
 def _entity(lake: Lake, table: str, name: str, column: str) -> str:

@@ -21,7 +21,13 @@ EXAMPLE = "Example: relevance-lake report demo --charts figures --open"
 def report(
     study: StudyArgument = "demo",
     lake: LakeOption = "./lake",
-    output: Annotated[str | None, typer.Option(help="Path of the HTML file.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="Path of the HTML file, or its place in a bucket: s3://bucket/demo.html.",
+            show_default="reports/STUDY.html in the lake, folder or bucket",
+        ),
+    ] = None,
     compare: Annotated[
         list[str] | None,
         typer.Option(
@@ -37,23 +43,23 @@ def report(
 ) -> None:
     """Write the HTML report from the results in the lake."""
     from flows.plan import opened
-    from flows.report import compared
+    from flows.report import compared, local_copy
     from flows.report import report as write
     from flows.runs import record_run
 
     loaded, target = opened(study, lake)
     others = compared(compare or [], loaded, target)
-    into_lake = output is None and target.is_local
-    if into_lake:
-        target.must_exist()
-    recorded = record_run(loaded, target, "report", alone=False) if into_lake else nullcontext()
+    target.must_exist()
+    recorded = nullcontext() if output else record_run(loaded, target, "report", alone=False)
     with working(f"report of {loaded.name}, lake {target.url}"), recorded:
         path = write(loaded, target, output, others, charts)
     Console().print(file_link(path), highlight=False, soft_wrap=True)
-    if open_it and not webbrowser.open(Path(path).as_uri()):
+    if open_it and not webbrowser.open(Path(local_copy(path)).as_uri()):
         print("no browser was found to open it", file=sys.stderr)
 
 
 def file_link(path: str) -> str:
-    """Rich markup of a path that a terminal opens on a click."""
+    """Rich markup of a path that a terminal opens on a click; of a place in a bucket its address."""
+    if "://" in path:
+        return escape(path)
     return f"[link={Path(path).as_uri()}]{escape(path)}[/link]"

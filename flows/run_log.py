@@ -130,8 +130,10 @@ def steps_of(lake: Lake) -> list[Step]:
 
 def logged_runs(lake: Lake) -> list[str]:
     """Runs that have a log, the oldest first."""
+    folder = f"{lake.root}/{FOLDER}"
+    lake.fs.invalidate_cache(folder)
     try:
-        paths = lake.fs.ls(f"{lake.root}/{FOLDER}", detail=False)
+        paths = lake.fs.ls(folder, detail=False)
     except FileNotFoundError:
         return []
     names = (path.rpartition("/")[2] for path in paths)

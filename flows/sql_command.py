@@ -111,8 +111,11 @@ def sql(
 def catalog(
     lake: LakeOption = "./lake",
     output: Annotated[
-        Path | None,
-        typer.Option(help="Where the file goes.", show_default="catalog.duckdb in the lake's folder"),
+        str | None,
+        typer.Option(
+            help="Where the file goes; of a lake in a bucket it must be said.",
+            show_default="catalog.duckdb in the lake's folder",
+        ),
     ] = None,
 ) -> None:
     """Write a DuckDB database file of the lake's views, for the DuckDB command line, DBeaver or Python.
@@ -122,10 +125,14 @@ def catalog(
     It holds no rows: it reads the lake where it lies. Write it anew when the lake was moved or has grown.
 
     DuckDB 2 answers everything; earlier versions open the file, but cannot read ranks.
+
+    A bucket is read by DuckDB's own client (httpfs), with the credentials that DuckDB is given.
     """
     from sql.database import write_catalog
 
-    print(f"{write_catalog(lake, output and str(output))} written. Open it with: duckdb -readonly FILE")
+    print(f"{write_catalog(lake, output)} written. Open it with: duckdb -readonly FILE")
+    if lake.startswith(("s3://", "s3a://")):
+        print("and there: install httpfs; load httpfs; create secret (type s3, provider credential_chain);")
 
 
 def _query(query: str | None, file: Path | None) -> str | None:

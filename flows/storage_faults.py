@@ -36,8 +36,9 @@ PASSING_CLASSES = {
     ("botocore", "HTTPClientError"),
     ("botocore", "ConnectionError"),
     ("aiohttp", "ClientError"),
+    ("sql", "BucketFault"),
 }
-"""Package and class of the same in libraries that may not be installed."""
+"""Package and class of the same where they have no number, in libraries that may not be installed."""
 
 FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EFBIG}
 

@@ -167,16 +167,16 @@ class LakeDatabase:
         self.scope: Scope | None = None
         self._held: set[str] = set()
         self._without = frozenset(without)
-        self._storage = Storage(url)
-        self.url = self._storage.root
+        self.storage = Storage(url)
+        self.url = self.storage.root
         self.connection = connect(memory_limit, threads, reorder_joins)
         self._watched = self.connection.cursor()
         try:
             create_contract(self.connection)
-            self._storage.require_lake()
-            self._storage.register(self.connection)
+            self.storage.require_lake()
+            self.storage.register(self.connection)
             if verify:
-                refuse_faulty(self._storage, scope.takes if scope else None)
+                refuse_faulty(self.storage, scope.takes if scope else None)
             self.narrow(scope)
             self._show_results()
             self._lock()
@@ -300,7 +300,7 @@ class LakeDatabase:
 
     def keep(self, partial: str, files: Sequence[str]) -> None:
         """Let a partial result be read from `files` (paths in the lake) instead of being computed."""
-        urls = ", ".join(literal(self._storage.glob_url("", path)) for path in files)
+        urls = ", ".join(literal(self.storage.glob_url("", path)) for path in files)
         rows = f"select * from read_parquet([{urls}], hive_partitioning = false)"
         if not files:  # without the statement that has no rows: to plan it alone takes a second
             columns = view_columns(self.connection, partial)
@@ -341,7 +341,7 @@ class LakeDatabase:
             return
         types = ", ".join(f"{quoted(key.name)}: {duckdb_type(key.type)}" for key in table.keys)
         files_of_dataset = (self.scope or Scope()).files(table)
-        for folder in self._storage.folders(f"{table.name}/dataset=*"):
+        for folder in self.storage.folders(f"{table.name}/dataset=*"):
             if self.scope and self.scope.dataset and folder != f"dataset={self.scope.dataset}":
                 continue
             if files := self._source(files_of_dataset, under=f"{table.name}/{folder}"):
@@ -350,16 +350,16 @@ class LakeDatabase:
     def _source(self, patterns: Sequence[str], under: str) -> str | None:
         """What read_parquet is to read of the files in a folder; None where there are none."""
         if self._without:
-            found = [path for pattern in patterns for path in self._storage.matches(pattern, under)]
+            found = [path for pattern in patterns for path in self.storage.matches(pattern, under)]
             paths = (path for path in found if path not in self._without)
-            urls = [self._storage.glob_url("", under=path) for path in paths]
+            urls = [self.storage.glob_url("", under=path) for path in paths]
         else:
-            found = [pattern for pattern in patterns if self._storage.has(pattern, under=under)]
-            urls = [self._storage.glob_url(pattern, under=under) for pattern in found]
+            found = [pattern for pattern in patterns if self.storage.has(pattern, under=under)]
+            urls = [self.storage.glob_url(pattern, under=under) for pattern in found]
         return f"[{', '.join(map(literal, urls))}]" if urls else None
 
     def _show_results(self) -> None:
-        for name in self._storage.folders("results/*"):
+        for name in self.storage.folders("results/*"):
             if files := self._source([ENTITY_GLOB], under=f"results/{name}"):
                 self.connection.execute(
                     f"create view results.{quoted(name)} as select * from "
@@ -368,7 +368,7 @@ class LakeDatabase:
 
     def _lock(self) -> None:
         # DuckDB compares the text of a path, and that of a glob pattern as well.
-        roots = {self.url, self._storage.pattern_root}
+        roots = {self.url, self.storage.pattern_root}
         allowed = ", ".join(literal(root + "/") for root in sorted(roots))
         self.connection.execute(f"set allowed_directories = [{allowed}]")
         # Only so does DuckDB count how much of a query is done; a setting of one connection, and soon locked.
@@ -378,7 +378,7 @@ class LakeDatabase:
         self.connection.execute("set lock_configuration = true")
 
     def _find_damaged(self) -> str | None:
-        return self._storage.find_damaged()
+        return self.storage.find_damaged()
 
 
 def _is_in(column: str, values: tuple[str, ...]) -> str:

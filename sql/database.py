@@ -1,7 +1,8 @@
 """The lake's views as a DuckDB database file, for the DuckDB command line, DBeaver, Python and the like.
 
 The file holds no rows: its views read the lake's files where they lie. A lake that was moved, or that got
-another dataset or result, needs it written anew.
+another dataset or result, needs it written anew. Views of a bucket are read through DuckDB's extension httpfs
+with a secret of its own, or from Python through fsspec (`connection.register_filesystem`).
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ def write_catalog(url: str, output: str | None = None) -> Path:
     where `output` is something else than a DuckDB database.
     """
     with LakeDatabase(url) as lake:
-        if output is None and "://" in lake.url:
-            raise LakeError(f"{lake.url} is no folder: say where the database file is to go (--output)")
+        if "://" in (lake.url if output is None else output):
+            place = output or lake.url
+            raise LakeError(
+                f"{place} is no folder: a DuckDB database is a local file, such as --output {FILE}"
+            )
         target = Path(output or os.path.join(lake.url, FILE)).absolute()
         _require_replaceable(target)
         views = _views(lake.connection)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sql.guard import LakeError
 from sql.storage import Storage
 
 FOOTER_KEY = b"relevance_lake"
@@ -26,6 +26,8 @@ class Footer:
     schema: pa.Schema
     said: Mapping[str, Any]
     """What the lake's writer noted: made_from, recorded, keys; nothing in files of others."""
+    digest: str
+    """SHA-256 of the footer: sizes, places and extremes of all that is in the file."""
 
     def length(self, column: str) -> int:
         """Length of a vector column; 0 where it has none."""
@@ -41,29 +43,80 @@ class Footer:
         return [(one.min, one.max) for one in found if one is not None and one.has_min_max]
 
 
-def read_footers(storage: Storage, paths: list[str]) -> Iterator[tuple[str, Footer | str]]:
-    """The footers of files, read side by side; of a file without one why; nothing of files that are gone."""
+AT_A_TIME = 512
+"""Files whose ends are held in memory."""
 
-    def read(path: str) -> Footer | str | None:
+
+def read_footers(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, Footer | str]]:
+    """The footers of files, read side by side; of a file without one why; nothing of files that are gone.
+
+    Digests and what files were made from stay in `storage.noted`.
+    """
+    for path, end in _read_ends(storage, paths):
+        if isinstance(end, str):
+            yield path, end
+            continue
         try:
-            with storage.open(path) as file:
-                metadata = pq.read_metadata(file)
-            said = json.loads((metadata.metadata or {}).get(FOOTER_KEY, b"{}"))
-            return Footer(metadata, metadata.schema.to_arrow_schema(), said)
+            footer = _parsed(end)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            yield path, reason(error)
+        else:
+            storage.note(path, footer.digest, footer.said.get("made_from", {}))
+            yield path, footer
+
+
+def _read_ends(storage: Storage, paths: Sequence[str]) -> Iterator[tuple[str, bytes | str]]:
+    """The same as the bytes that stand in the files (FileMetaData in Thrift, without length and magic)."""
+
+    def read(path: str, tail: bytes | None = None) -> bytes | str | None:
+        try:
+            return _end(storage, path, storage.tail(path) if tail is None else tail)
         except FileNotFoundError:  # a study that runs beside this replaced it by a longer one
             return None
-        except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, TimeoutError) or (isinstance(error, OSError) and error.errno is not None):
-                raise LakeError(
-                    f"{storage.root}/{path} could not be read ({error}): the file may be sound, its storage "
-                    "does not answer. Run the same command again"
-                ) from None
+        except (pa.ArrowException, OSError) as error:
+            if is_fault_of_storage(error):
+                raise
             return reason(error)
 
-    with ThreadPoolExecutor(storage.readers) as pool:
-        for path, footer in zip(paths, pool.map(read, paths), strict=True):
-            if footer:
-                yield path, footer
+    with ThreadPoolExecutor(4) as pool:  # starts no thread before it has work
+        for first in range(0, len(paths), AT_A_TIME):
+            some = paths[first : first + AT_A_TIME]
+            if storage.bucket is None:
+                ends = zip(some, (pool.map if len(some) > 1 else map)(read, some), strict=True)
+            else:
+                tails = storage.bucket.tails(some)
+                ends = ((path, None if tail is None else read(path, tail)) for path, tail in tails)
+            yield from ((path, end) for path, end in ends if end is not None)
+
+
+def _end(storage: Storage, path: str, tail: bytes) -> bytes:
+    """The footer that a file ends with, of which `tail` are the last bytes."""
+    length = int.from_bytes(tail[-8:-4], "little")
+    if tail[-4:] == b"PAR1" and length + 8 <= len(tail):
+        return tail[-8 - length : -8]
+    with storage.open(path) as file:
+        file.seek(0, 2)
+        if tail[-4:] != b"PAR1" or length + 8 > file.tell():
+            raise pa.ArrowInvalid("it does not end as a Parquet file does")
+        file.seek(-8 - length, 2)
+        return file.read(length)
+
+
+def _parsed(end: bytes) -> Footer:
+    file = pa.BufferReader(end + len(end).to_bytes(4, "little") + b"PAR1")
+    metadata = pq.read_metadata(file)
+    digest = hashlib.sha256(end).hexdigest()
+    return Footer(metadata, metadata.schema.to_arrow_schema(), said_in(metadata), digest)
+
+
+def said_in(metadata: pq.FileMetaData) -> dict[str, Any]:
+    """What the lake's writer noted in a file."""
+    return json.loads((metadata.metadata or {}).get(FOOTER_KEY, b"{}"))
+
+
+def is_fault_of_storage(error: Exception) -> bool:
+    """Whether an error is of the disk or the network, which says nothing about the file."""
+    return isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
 
 
 def reason(error: Exception) -> str:

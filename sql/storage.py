@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,11 @@ from sql.tables import TABLES
 if TYPE_CHECKING:
     import duckdb
 
+    from sql.remote import Bucket
+
+TAIL = 2**14
+"""Bytes of a file's end that are read at once: more than the footer of most files of a lake."""
+
 HOW_TO_MAKE_ONE = "make one with: relevance-lake run demo --lake"
 
 
@@ -21,30 +27,37 @@ class Storage:
     """The folder or bucket of one lake. Paths given and returned are relative to its root."""
 
     def __init__(self, url: str) -> None:
-        self.protocol, separator, _ = url.partition("://")
-        self._remote: Any = None
-        if not separator or self.protocol == "file":
-            self.root = os.path.realpath(url.removeprefix("file://"))
-            if "\\" in self.root.replace(os.sep, "/"):
-                raise LakeError(f"{self.root}: DuckDB takes \\ for a separator; rename the folder")
-            return
-        self.root = url
-        try:
-            import fsspec
+        self.noted: dict[str, tuple[str, dict[str, Any]]] = {}
+        """Path -> digest of the file's footer, and what it was made from, of files that were looked at."""
+        self._made_from: dict[str, dict[str, Any]] = {}
+        protocol, separator, _ = url.partition("://")
+        self.bucket: Bucket | None = None
+        if separator and protocol != "file":
+            from sql.remote import Bucket
 
-            self._remote = fsspec.filesystem(self.protocol)
-        except (ImportError, ValueError) as error:
-            raise LakeError(
-                f"no way to read {url}: {error}; install the fsspec package for {self.protocol}://"
-            ) from None
-        path = self._remote._strip_protocol(url.rstrip("/"))
-        self.root = f"{self.protocol}://{path}"
+            self.bucket = Bucket(url)
+            self.root = self.bucket.root
+            return
+        self.root = os.path.realpath(url.removeprefix("file://"))
+        if "\\" in self.root.replace(os.sep, "/"):
+            raise LakeError(f"{self.root}: DuckDB takes \\ for a separator; rename the folder")
+
+    def refresh(self) -> None:
+        """Forget what files there are and what they say: another process may have written."""
+        self.noted.clear()
+        if self.bucket is not None:
+            self.bucket.refresh()
+
+    def note(self, path: str, digest: str, made_from: dict[str, Any]) -> None:
+        """Keep what a footer says; what many files were made from is kept once."""
+        text = json.dumps(made_from, sort_keys=True)
+        self.noted[path] = digest, self._made_from.setdefault(text, made_from)
 
     def require_lake(self) -> None:
         """Raise LakeError unless the root exists and holds at least one table of a lake."""
         known = [*TABLES, "results"]
-        if self._remote is not None:
-            if not any(self._remote.exists(f"{self.root}/{name}") for name in known):
+        if self.bucket is not None:
+            if not any(self.bucket.paths(f"{name}/") for name in known):
                 raise LakeError(f"there is no lake at {self.root}; {HOW_TO_MAKE_ONE} {self.root}")
         elif not os.path.exists(self.root):
             raise LakeError(f"there is no lake at {self.root}; {HOW_TO_MAKE_ONE} {self.root}")
@@ -56,28 +69,22 @@ class Storage:
 
     def register(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Let `connection` read a bucket; a local folder needs nothing."""
-        if self._remote is not None:
+        if self.bucket is not None:
             from sql.bucket import ReadOnlyBucket
 
-            connection.register_filesystem(ReadOnlyBucket(self._remote, self.root))
+            connection.register_filesystem(ReadOnlyBucket(self.bucket))
 
     def folders(self, pattern: str) -> list[str]:
         """Names of the folders that match `pattern`, sorted."""
-        if self._remote is not None:
-            return sorted(
-                os.path.basename(path.rstrip("/"))
-                for path in self._remote.glob(f"{self.root}/{pattern}")
-                if self._remote.isdir(path)
-            )
+        if self.bucket is not None:
+            return sorted(path.rpartition("/")[2] for path in self.bucket.folders(pattern))
         found = glob.iglob(f"{pattern}/", root_dir=self.root)
         return sorted(os.path.basename(path.rstrip(os.sep)) for path in found)
 
     def files(self, folder: str) -> list[str]:
         """Paths of all files below a folder, sorted, but those behind a name that starts with a dot."""
-        if self._remote is not None:
-            prefix = self._remote._strip_protocol(self.root).rstrip("/") + "/"
-            found = [path.removeprefix(prefix) for path in self._remote.find(f"{self.root}/{folder}")]
-            return sorted(path for path in found if "/." not in path)
+        if self.bucket is not None:
+            return [path for path in self.bucket.paths(f"{folder}/") if "/." not in path]
         paths = []
         for place, folders, names in os.walk(os.path.join(self.root, folder), followlinks=True):
             folders[:] = [name for name in folders if not name.startswith(".")]
@@ -87,29 +94,30 @@ class Storage:
 
     def open(self, path: str) -> Any:
         """A file of the lake, to read bytes from."""
-        if self._remote is not None:
-            # the end of a file is all that a footer takes
-            return self._remote.open(f"{self.root}/{path}", block_size=2**16)
+        if self.bucket is not None:
+            return self.bucket.open(path)
         return pa.OSFile(os.path.join(self.root, path))
 
-    @property
-    def readers(self) -> int:
-        """How many files are best opened side by side."""
-        return 32 if self._remote is not None else 4
+    def tail(self, path: str) -> bytes:
+        """The last bytes of a file in a folder, its footer among them."""
+        handle = os.open(os.path.join(self.root, path), os.O_RDONLY)
+        try:
+            size = os.fstat(handle).st_size
+            return os.pread(handle, TAIL, max(0, size - TAIL))
+        finally:
+            os.close(handle)
 
     def has(self, pattern: str, under: str = "") -> bool:
         """Whether a file matches `pattern` in the folder `under`."""
-        if self._remote is not None:
-            return bool(self._remote.glob("/".join(part for part in (self.root, under, pattern) if part)))
+        if self.bucket is not None:
+            return next(self.bucket.matches(_below(under, pattern)), None) is not None
         found = glob.iglob(pattern, root_dir=os.path.join(self.root, under))
         return next(iter(found), None) is not None
 
     def matches(self, pattern: str, under: str = "") -> list[str]:
         """Paths of the files that match `pattern` in the folder `under`, sorted."""
-        if self._remote is not None:
-            prefix = self._remote._strip_protocol(self.root).rstrip("/") + "/"
-            found = self._remote.glob("/".join(part for part in (self.root, under, pattern) if part))
-            return sorted(path.removeprefix(prefix) for path in found)
+        if self.bucket is not None:
+            return list(self.bucket.matches(_below(under, pattern)))
         found = glob.iglob(pattern, root_dir=os.path.join(self.root, under))
         return sorted("/".join(part for part in (under, path.replace(os.sep, "/")) if part) for path in found)
 
@@ -127,7 +135,7 @@ class Storage:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if self._remote is not None:
+        if self.bucket is not None:
             return None
         for path in sorted(glob.iglob(f"{self.pattern_root}/**/*.parquet", recursive=True)):
             try:
@@ -137,3 +145,8 @@ class Storage:
             except (pa.ArrowException, OSError):
                 return path
         return None
+
+
+def _below(under: str, pattern: str) -> str:
+    """A pattern in the folder `under`, whose name is taken as it is."""
+    return f"{glob.escape(under)}/{pattern}" if under else pattern

@@ -77,7 +77,7 @@ def test_log_prints_the_last_run(typed, lake_copy):
     lines = typed("log", "--lake", lake_copy, "--format", "json")[1].splitlines()
     units = [event for event in map(json.loads, lines) if event["event"] == "unit"]
     assert {unit["unit"] for unit in units if unit["step"] == "explain"} == {
-        "maps of original, shard 0", "maps of lbfgs, shard 0",
+        "original, shard 0", "lbfgs, shard 0",
     }  # fmt: skip
     assert sum(unit["rows"].get("relevance", 0) for unit in units) == 60
     code, _, err = typed("log", "no-such-run", "--lake", lake_copy)

@@ -17,6 +17,7 @@ from lakes import toy_rows, write_lake
 
 from sql.bucket import ReadOnlyBucket
 from sql.catalog import LakeDatabase, LakeError, open_lake
+from sql.remote import Bucket
 
 SECRET = b"not of the lake"
 
@@ -205,7 +206,7 @@ def test_any_file_system_is_held_to_its_root(tmp_path: Path, protocol: str) -> N
     remote.pipe(f"{home}/lake [1]/a/x.txt", b"x")
     remote.pipe(f"{home}/note.txt", SECRET)
     root = f"{protocol}://{remote._strip_protocol(f'{home}/lake [1]')}"
-    held = ReadOnlyBucket(remote, root)
+    held = ReadOnlyBucket(Bucket(root, remote))
     with held.open(f"{root}/a/x.txt") as file:
         assert file.read() == b"x"
     assert held.isfile(f"{root}/a/x.txt") and held.isdir(f"{root}/a") and held.size(f"{root}/a/x.txt") == 1
