@@ -65,8 +65,8 @@ def passes(error: BaseException) -> bool:
         return error.passes
     if isinstance(error, TimeoutError | ConnectionError):
         return True
-    if isinstance(error, OSError) and error.errno in PASSING:
-        return True
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in PASSING
     classes = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(error).__mro__}
     return bool(classes & PASSING_CLASSES)
 

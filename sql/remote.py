@@ -200,7 +200,9 @@ def _translated(root: str, error: Exception) -> Exception | None:
     """What an error of the S3 client means; None where it says so itself or is none of it."""
     protocol, _, path = root.partition("://")
     if protocol not in S3:
-        return None
+        is_named = isinstance(error, BucketFault | FileNotFoundError | PermissionError)
+        is_fault = isinstance(error, OSError) and not is_named and (error.errno or type(error) is not OSError)
+        return BucketFault(error.errno, f"{root}: {error}") if is_fault else None
     server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "Amazon S3"
     said = str(error).partition(" or be an ARN")[0].replace("\n", " ")
     if isinstance(error, FileNotFoundError):

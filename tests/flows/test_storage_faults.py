@@ -16,6 +16,7 @@ from flows.errors import UserError
 from flows.lake import Lake
 from flows.storage_faults import WAITS, StorageFault, passes, steadily
 from sql.guard import LakeError
+from sql.remote import BucketFault
 from tests.flows import worker
 from tests.flows.stored import assert_same_lakes
 from tests.flows.test_lake import images, partition
@@ -266,7 +267,7 @@ def test_a_study_survives_a_hundred_faults_each(faults, study_file, undisturbed,
         try:
             worker.run(str(study_file), url.format(lake), say)
             break
-        except (UserError, LakeError) as error:
+        except (UserError, LakeError, BucketFault) as error:
             reported.append(str(error))
             assert len(reported) < 60, reported
     faults.rate = 0.0
