@@ -312,7 +312,7 @@ class Plan:
         make: Callable[[], dict[str, Any]],
         attack: AttackSection | None,
     ) -> dict[str, Any]:
-        """What the partitions of an attack and a method are made from: the same for all shards and targets."""
+        """What partitions of an attack and a method are made from: the same for all shards and targets."""
         if of not in self._made_from:
             self._made_from[of] = make() | self._selection(attack)
         return self._made_from[of]

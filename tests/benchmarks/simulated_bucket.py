@@ -112,7 +112,7 @@ class SimulatedBucket(AbstractFileSystem):
         return found if detail else list(found)
 
     def _bytes(self, path: str) -> bytes:
-        return self._templates[self._template(self._strip_protocol(path).removeprefix("bucket/lake/"))]
+        return self._templates[self._template(str(self._strip_protocol(path)).removeprefix("bucket/lake/"))]
 
     def cat_ranges(self, paths: list[str], starts: Any, ends: Any, **_: Any) -> list[bytes]:
         """Ends of files; all are shorter than what is read of an end."""
