@@ -130,7 +130,7 @@ def read_images(study: Study, lake: Lake, shard: int) -> Shard:
 
 def image_shape(study: Study, lake: Lake) -> tuple[int, int, int]:
     """Height, width and channels of the dataset's images."""
-    rows = lake.read(_images_path(study, lake, 0), ["height", "width", "channels"])
+    rows = lake.read_again(_images_path(study, lake, 0), ["height", "width", "channels"])
     height, width, channels = (int(rows[name][0].as_py()) for name in rows.column_names)
     return height, width, channels
 

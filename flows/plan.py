@@ -8,7 +8,7 @@ Prefect: `status` and `--dry-run` read this.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
@@ -57,6 +57,13 @@ class Chosen:
         inside = self.image_id // SHARD == shard
         return Chosen(self.image_id[inside], self.label[inside])
 
+    def holds(self, image_ids: np.ndarray) -> np.ndarray:
+        """Which of these images are among them, bool [m]."""
+        places = np.searchsorted(self.image_id, image_ids)
+        within = places < len(self.image_id)
+        within[within] = self.image_id[places[within]] == image_ids[within]
+        return within
+
     def shards(self) -> list[int]:
         return [int(shard) for shard in np.unique(self.image_id // SHARD)]
 
@@ -74,6 +81,7 @@ class Plan:
         self.study, self.lake = study, lake
         self._found: Predicted | None = None
         self._pairings: dict[str, Pairing] = {}
+        self._made_from: dict[tuple[str | None, str | None], dict[str, Any]] = {}
 
     @cached_property
     def dataset_made_from(self) -> dict[str, Any]:
@@ -271,7 +279,7 @@ class Plan:
         inside = chosen.in_shard(shard)
         classes = len(self.class_names())
         parts = 1 if is_targeted(attack.parameters) else classes
-        made_from = {**self.attack_made_from(attack), **self._selection(attack)}
+        made_from = self._kept((attack.id, None), lambda: self.attack_made_from(attack), attack)
         wanted = []
         for target in range(classes):
             rows = int(self.attacked(attack, target, inside).sum())
@@ -293,12 +301,19 @@ class Plan:
         return Partition("relevance", keys, shard, rows, self._original_made_from(method))
 
     def _original_made_from(self, method: Method) -> dict[str, Any]:
-        return {
-            "dataset": self.dataset_made_from,
-            "model": self.model_made_from,
-            "method": method.as_row(),
-            **self._selection(None),
-        }
+        of_inputs = {"dataset": self.dataset_made_from, "model": self.model_made_from}
+        return self._kept((None, method.id), lambda: of_inputs | {"method": method.as_row()}, None)
+
+    def _kept(
+        self,
+        of: tuple[str | None, str | None],
+        make: Callable[[], dict[str, Any]],
+        attack: AttackSection | None,
+    ) -> dict[str, Any]:
+        """What partitions of an attack and a method are made from: the same for all shards and targets."""
+        if of not in self._made_from:
+            self._made_from[of] = make() | self._selection(attack)
+        return self._made_from[of]
 
     def randomised_maps(self, method: Method, subject: str, shard: int, chosen: Chosen) -> Partition:
         """Maps of the shard's originals, explained for their label by a randomised network."""
@@ -313,11 +328,11 @@ class Plan:
         self, method: Method, attack: AttackSection, explains: str, target: int, shard: int, rows: int
     ) -> Partition:
         """Maps of so many of the shard's images of an attack or a control towards a target."""
-        made_from = {
-            **self.attack_made_from(attack),
-            "method": method.as_row(),
-            **self._selection(attack),
-        }
+        made_from = self._kept(
+            (attack.id, method.id),
+            lambda: self.attack_made_from(attack) | {"method": method.as_row()},
+            attack,
+        )
         keys = self._map_keys(method, attack.id, explains, target)
         return Partition("relevance", keys, shard, rows, made_from)
 
@@ -340,7 +355,7 @@ class Plan:
         control is explained for its own class.
         """
         rows = self.lake.read_again(path, EXAMPLES)
-        wanted, status = np.isin(np.asarray(rows["image_id"]), chosen.image_id), np.asarray(rows["status"])
+        wanted, status = chosen.holds(np.asarray(rows["image_id"])), np.asarray(rows["status"])
         success, kept = (np.flatnonzero(wanted & (status == name)) for name in ("success", "kept"))
         if isinstance(attack.parameters, Noise):
             found = {"label": kept}

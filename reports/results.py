@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import polars as pl
+
+from sql.storage import Storage
 
 COLUMNS = {
     "study_overview": "kind id detail rows",
@@ -125,11 +130,14 @@ def load_results(lake_url: str, study_name: str) -> dict[str, pl.DataFrame]:
 
     Raises ReportError that names the first result which is missing, unreadable or lacks a column.
     """
-    results = {}
-    for analysis in COLUMNS:
-        path = f"{str(lake_url).rstrip('/')}/results/{analysis}/{study_name}.parquet"
+    storage, results = Storage(str(lake_url)), {}
+    names = {analysis: f"results/{analysis}/{study_name}.parquet" for analysis in COLUMNS}
+    with ThreadPoolExecutor(16) as pool:  # each waits for a request where the lake is in a bucket
+        frames = {analysis: pool.submit(_read, storage, name) for analysis, name in names.items()}
+    for analysis, name in names.items():
+        path = f"{str(lake_url).rstrip('/')}/{name}"
         try:
-            frame = pl.read_parquet(path, hive_partitioning=False, glob=False)
+            frame = frames[analysis].result()
         except FileNotFoundError:
             raise ReportError(_remedy(f"no result of {analysis} at {path}", study_name, lake_url)) from None
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -137,6 +145,14 @@ def load_results(lake_url: str, study_name: str) -> dict[str, pl.DataFrame]:
             raise ReportError(_remedy(f"cannot read {path} ({reason})", study_name, lake_url)) from error
         results[analysis] = frame
     return check_results(results, study_name, lake_url)
+
+
+def _read(storage: Storage, path: str) -> pl.DataFrame:
+    # not by Polars' own client of buckets, which looks for credentials elsewhere
+    if storage.bucket is not None:
+        with storage.bucket.open(path) as file:
+            return pl.read_parquet(io.BytesIO(file.read()))
+    return pl.read_parquet(os.path.join(storage.root, path), hive_partitioning=False, glob=False)
 
 
 def check_results(
