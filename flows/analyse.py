@@ -141,7 +141,8 @@ def _make_units(lake: Lake, units: Sequence[Unit], database: LakeDatabase) -> No
 
 def _of_shards(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
     lists = MapLists(database)
-    schemas = {unit.partial: database.schema(unit.partial) for piece in work for unit in piece}
+    partials = {unit.partial for piece in work for unit in piece}
+    schemas = {partial: database.schema(partial) for partial in partials}
 
     def make(_: int, piece: list[Unit]) -> None:
         make_of_shard(piece, lake, lists, schemas)

@@ -27,6 +27,7 @@ from sql.schema import (
     create_contract,
     data_dictionary,
     duckdb_type,
+    empty_rows,
     empty_table,
     literal,
     quoted,
@@ -294,17 +295,14 @@ class LakeDatabase:
 
     def schema(self, view: str) -> pyarrow.Schema:
         """Arrow schema of a view, without a look at the files that it reads."""
-        columns = view_columns(self.connection, view)
-        nulls = ", ".join(f"null::{kind} as {quoted(name)}" for name, kind in columns)
-        return self.arrow(f"select {nulls} limit 0").schema
+        return self.arrow(empty_rows(view_columns(self.connection, view))).schema
 
     def keep(self, partial: str, files: Sequence[str]) -> None:
         """Let a partial result be read from `files` (paths in the lake) instead of being computed."""
         urls = ", ".join(literal(self.storage.glob_url("", path)) for path in files)
         rows = f"select * from read_parquet([{urls}], hive_partitioning = false)"
         if not files:  # without the statement that has no rows: to plan it alone takes a second
-            columns = view_columns(self.connection, partial)
-            rows = f"select {', '.join(f'null::{kind} as {quoted(c)}' for c, kind in columns)} where false"
+            rows = empty_rows(view_columns(self.connection, partial))
         self.connection.execute(f"create or replace view {quoted(partial)} as {rows}")
 
     def _show_table(self, table: Table) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 import tempfile
+from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,10 @@ def connect(
 def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
     """Create macros, empty tables as the contract has them, and every analysis over these.
 
-    DuckDB binds a view when it is created. Bound over empty views that cost nothing to scan, all analyses
-    are ready in milliseconds; `create or replace` then puts the files under them.
+    DuckDB binds a view when it is created, with all that it reads. So that none is bound more than twice,
+    each is bound over stand-ins: a view that others read is first an empty one with its columns, and is
+    put in place after them. Over empty tables too, all are ready in a fraction of a second; `create or
+    replace` then puts the files under them.
     """
     for script in package.macros():
         connection.execute(script)
@@ -99,8 +102,15 @@ def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
     _create_published_figures(connection)
     views = package.shared_views() | package.partials() | analyses()
     uses = {name: views.keys() & view.sources - {name} for name, view in views.items()}
-    for name in TopologicalSorter(uses).static_order():
-        connection.execute(f"create view {quoted(name)} as {views[name].sql}")
+    read = set().union(*uses.values())
+    order = list(TopologicalSorter(uses).static_order())
+    for name in order:
+        if name in read:
+            bound = connection.sql(views[name].sql)
+            columns = zip(bound.columns, map(str, bound.types), strict=True)
+            connection.execute(f"create view {quoted(name)} as {empty_rows(columns)}")
+    for name in reversed(order):
+        connection.execute(f"create or replace view {quoted(name)} as {views[name].sql}")
     _create_table_macros(connection)
     connection.execute("create schema results")
 
@@ -115,8 +125,12 @@ def _create_table_macros(connection: duckdb.DuckDBPyConnection) -> None:
 
 def empty_table(table: Table) -> str:
     """A select statement without rows that has the table's columns."""
-    nulls = ", ".join(f"null::{duckdb_type(c.type)} as {quoted(c.name)}" for c in table.keys + table.columns)
-    return f"select {nulls} where false"
+    return empty_rows((c.name, duckdb_type(c.type)) for c in table.keys + table.columns)
+
+
+def empty_rows(columns: Iterable[tuple[str, str]]) -> str:
+    """A select statement without rows that has these columns: names and types (DuckDB's)."""
+    return f"select {', '.join(f'null::{kind} as {quoted(name)}' for name, kind in columns)} where false"
 
 
 def _create_published_figures(connection: duckdb.DuckDBPyConnection) -> None:
