@@ -99,6 +99,7 @@ def answer(rows: pl.DataFrame) -> str:
         "no difference": "no difference can be told",
         "changes less": "it changes less",
         "unstable": "noise alone leaves no more than chance, so nothing can be said",
+        "no test": "the images are too few to tell",
         "ties": "ties at the edge allow no verdict",
     }
     parts = [

@@ -29,13 +29,15 @@
 --   p_value: of no difference, two-sided, bootstrap-t (Efron and Tibshirani 1993, section 16.4)
 --   p_holm: the same, adjusted for the number of methods (Holm 1979); p is at least 1 / 1,001, so that among
 --     more than 50 methods none comes below 0.05
---   images_for_a_point: images that a difference of 1 percentage point needs, alpha 0.05, power 0.8
+--   images_for_a_point: images that a difference of 1 percentage point needs, alpha 0.05, power 0.8, if
+--     images vary as those that have a noise control
 --   score: decision sensitivity, difference / (stability - chance): 0 where the comparison changes the map
 --     no more than noise, 1 where no more is shared than by chance; null where stability is not above chance
 --   score_low: lower end of its 95 % interval
 --   score_high: upper end
---   verdict: ties (no verdict at this k), unstable (stability not above chance), changes more, changes less
---     or no difference (than under noise; of p_holm at 0.05), or null without a noise control
+--   verdict: ties (no verdict at this k), unstable (stability not above chance), no test (the difference does
+--     not vary: there is one image), changes more, changes less or no difference (than under noise; of p_holm
+--     at 0.05), or null without a noise control
 with
 
 shares as materialized (
@@ -155,6 +157,7 @@ summed as (
         -1 as replicate,
         max(chance) as chance,
         count(*) as images,
+        count(*) filter (where noise_pairs > 0) as noise_images,
         sum(tied_pairs)::bigint as tied_pairs,
         sum(target_pairs)::bigint as target_pairs,
         avg(difference / nullif(noise_pairs, 0)) as mean_of_images,
@@ -236,6 +239,7 @@ tested as (
         cells.*,
         whole.pairs::bigint as pairs,
         whole.images,
+        whole.noise_images,
         whole.tied_pairs,
         whole.target_pairs / whole.pairs as target_share,
         whole.chance,
@@ -320,8 +324,9 @@ select
     p_value,
     p_holm,
     -- (z(0.975) + z(0.8)) standard deviations of an image's mean
-    if(standard_error > 0, ceil((2.8015852 * standard_error * sqrt(images) / 0.01) ** 2), null)::bigint
-        as images_for_a_point,
+    if(
+        standard_error > 0, ceil((2.8015852 * standard_error * sqrt(noise_images) / 0.01) ** 2), null
+    )::bigint as images_for_a_point,
     if(is_stable, score, null) as score,
     if(is_stable, score_ends[1], null) as score_low,
     if(is_stable, score_ends[2], null) as score_high,
@@ -329,6 +334,7 @@ select
         when noise_pairs = 0 or comparison = 'noise' then null
         when tied_pairs > 0.1 * pairs then 'ties'
         when not is_stable then 'unstable'
+        when p_value is null then 'no test'
         when p_holm <= 0.05 and difference > 0 then 'changes more'
         when p_holm <= 0.05 then 'changes less'
         else 'no difference'

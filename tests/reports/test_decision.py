@@ -149,6 +149,7 @@ def test_charts_draw_the_result(read, rows):
         ("unstable", "noise alone leaves no more than chance, so nothing can be said"),
         ("ties", "ties at the edge allow no verdict"),
         ("changes less", "it changes less"),
+        ("no test", "the images are too few to tell"),
         ("no difference", "no difference can be told"),
     ],
 )

@@ -69,6 +69,16 @@ def test_a_map_fixed_per_image_scores_zero_exactly(lake: LakeDatabase) -> None:
     assert (row["stability"], row["p_value"], row["verdict"]) == (1, 1, "no difference")
 
 
+def test_one_image_allows_no_test(lake: LakeDatabase) -> None:
+    shared = {"noise": 0.9, "adversarial": 0.4}
+    rows = [("x", target, 0, comparison, shared[comparison]) for target in range(3) for comparison in shared]
+    names = ("method", "target", "image_id", "comparison", "overlap")
+    found = held(lake, dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    row = found.filter(comparison="adversarial").row(0, named=True)
+    assert row["difference"] == pytest.approx(0.5)
+    assert (row["p_value"], row["images_for_a_point"], row["verdict"]) == (None, None, "no test")
+
+
 def test_a_random_map_has_no_score(lake: LakeDatabase) -> None:
     rng = np.random.default_rng(1)
     row = scored(lake, lambda image, of: rng.permutation(N))

@@ -269,7 +269,8 @@ def figures(pairs: list[Row], noise: dict[tuple[int, int], float], share: float,
     row["standard_error"] = near(plain(error))
     row["effect_size"] = None if deviation < 1e-9 else near(float(mean.mean() / deviation))
     row |= {"p_value": p_value, "p_holm": None}
-    images_needed = math.ceil((2.8015852 * error * math.sqrt(len(images)) / 0.01) ** 2) if error > 0 else None
+    deviations = error * math.sqrt(np.count_nonzero(sums[:, 2]))
+    images_needed = math.ceil((2.8015852 * deviations / 0.01) ** 2) if error > 0 else None
     row["images_for_a_point"] = images_needed
     return (
         row
@@ -342,6 +343,8 @@ def verdict(row: Row) -> str | None:
         return "ties"
     if not stable:
         return "unstable"
-    if row["p_holm"] is not None and row["p_holm"] <= 0.05:
+    if row["p_value"] is None:
+        return "no test"
+    if row["p_holm"] <= 0.05:
         return "changes more" if row["difference"].value > 0 else "changes less"
     return "no difference"
