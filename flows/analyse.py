@@ -8,9 +8,9 @@ from contextlib import closing
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from flows.lake import Lake
+from flows.memory import give_back
 from flows.paired_maps import MapLists
 from flows.parallel import cores, spread
 from flows.partials import Partials, Unit, make_of_series, make_of_shard, scope_of_units, together
@@ -136,7 +136,7 @@ def _make_units(lake: Lake, units: Sequence[Unit], database: LakeDatabase) -> No
     ):
         for piece in done:
             advance(1, " ".join(piece[0].series[2:4]))
-    pa.default_memory_pool().release_unused()  # what files were read into, else it is held to the end
+    give_back()
 
 
 def _of_shards(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:

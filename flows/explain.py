@@ -20,6 +20,7 @@ from flows.force import require_replaceable
 from flows.ingest import image_shape, read_images
 from flows.lake import Lake, Partition
 from flows.map_rows import map_rows
+from flows.memory import give_back
 from flows.pieces import Piece
 from flows.plan import Plan
 from flows.progress import track
@@ -147,4 +148,5 @@ def _keep(study: Study, lake: Lake, works: Sequence[Work], first: int, batch: di
                 for method, partition in work.partitions.items():
                     rows = pa.concat_tables(work.pieces.pop(method)).combine_chunks()
                     lake.write(partition, rows, recorded(study))
+                give_back()
         first -= len(work.label)
