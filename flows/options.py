@@ -8,7 +8,7 @@ import typer
 
 from flows.cluster import Runner
 
-STUDIES = "demo, paper, paper-attack, published, or a study file (TOML)."
+STUDIES = "demo, paper, paper-canonical, paper-controls, paper-attack, published, or a study file (TOML)."
 
 StudyArgument = Annotated[str, typer.Argument(help=STUDIES, metavar="[STUDY]")]
 LakeOption = Annotated[

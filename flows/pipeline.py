@@ -34,13 +34,13 @@ from flows.progress import track
 from flows.run_log import note, steps_of
 from flows.runs import record_run
 from flows.storage_faults import RETRIED
-from flows.study import SentStudy
+from flows.study import BUILT_IN, SentStudy
 from flows.wanted import require_imported
 
 StudyName = Annotated[
     str,
     Field(
-        description="demo, paper, paper-attack, published, or the path of a study file (TOML)",
+        description=f"{', '.join(BUILT_IN)}, or the path of a study file (TOML)",
         examples=["demo", "/studies/my-study.toml"],
     ),
 ]

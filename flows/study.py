@@ -34,7 +34,7 @@ from compute.methods import Method, parse_method
 from flows.errors import UserError
 from sql.tables import ID_PATTERN
 
-BUILT_IN = ("demo", "paper", "paper-attack", "published")
+BUILT_IN = ("demo", "paper", "paper-canonical", "paper-controls", "paper-attack", "published")
 
 VARIABLE = re.compile(r"\$\{(\w+)(:-([^}]*))?\}")
 """An environment variable in a path of a study file; behind `:-` what stands for one that is not set."""

@@ -88,7 +88,7 @@ def test_a_variable_may_have_a_default(monkeypatch):
 
 
 def test_the_paper_s_study_takes_cifar10_from_a_folder_or_downloads_it(monkeypatch):
-    for name in ("paper", "paper-attack"):
+    for name in ("paper", "paper-canonical", "paper-controls", "paper-attack"):
         monkeypatch.delenv("CIFAR10", raising=False)
         assert load_study(name).dataset.path is None
         monkeypatch.setenv("CIFAR10", "/data/cifar10")
@@ -250,9 +250,7 @@ def test_mistakes_are_named(text, said):
 
 
 def test_unknown_study_names_the_remedy():
-    with pytest.raises(
-        UserError, match=r"no study 'demmo': give demo, paper, paper-attack, published, or a TOML file"
-    ):
+    with pytest.raises(UserError, match=rf"no study 'demmo': give {', '.join(BUILT_IN)}, or a TOML file"):
         load_study("demmo")
 
 
