@@ -81,7 +81,8 @@ def compute(file: str) -> None:
     data = load_dataset(study.dataset.source, study.dataset.path, study.dataset.split)
     pixels = data.pixels.astype(np.float32) / np.float32(255)
     network = networks.of_study(study, pixels.shape[1:], len(data.classes))
-    predicted = network.logits(pixels, study.batch_size).argmax(axis=1)
+    batch_size = networks.batch_size(study)
+    predicted = network.logits(pixels, batch_size).argmax(axis=1)
     chosen = np.flatnonzero(predicted == data.labels)[: study.limit]
     labels = data.labels[chosen].astype(np.int64)
     pairs = [(n, t) for t in range(len(data.classes)) for n in range(len(chosen)) if labels[n] != t]
@@ -90,9 +91,7 @@ def compute(file: str) -> None:
 
     clock = time.monotonic()
     results = {}
-    registry.run(
-        network, pixels[chosen[image]], target, parameters, study.batch_size, results.__setitem__, None
-    )
+    registry.run(network, pixels[chosen[image]], target, parameters, batch_size, results.__setitem__, None)
     for aimed in np.unique(target):
         places = np.flatnonzero(target == aimed)
         columns = {"image_id": chosen[image[places]], "label": labels[image[places]]}
@@ -114,7 +113,7 @@ def compute(file: str) -> None:
         for images, ids, own, classes in streams:
             first = 0
             pieces: dict[str, list[pa.Table]] = {method.id: [] for method in methods}
-            for batch in network.explainer(methods, study.batch_size).stream(images, classes):
+            for batch in network.explainer(methods, batch_size).stream(images, classes):
                 rows = slice(first, first + len(batch[methods[0].id]))
                 first = rows.stop
 
