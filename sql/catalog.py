@@ -177,7 +177,7 @@ class LakeDatabase:
             self.storage.register(self.connection)
             if verify:
                 refuse_faulty(self.storage, scope.takes if scope else None)
-            self.narrow(scope)
+            self._narrow(scope)
             self._show_results()
             self._lock()
         except duckdb.Error as error:
@@ -274,6 +274,12 @@ class LakeDatabase:
 
     def narrow(self, scope: Scope | None) -> None:
         """Show another part of the lake, or (None) all of it, with the files that it has by now."""
+        try:
+            self._narrow(scope)
+        except duckdb.Error as error:
+            raise lake_error(error, self._find_damaged) from None
+
+    def _narrow(self, scope: Scope | None) -> None:
         self.scope = scope
         for view in self._held:
             sql = package.shared_views()[view].sql
