@@ -311,7 +311,10 @@ class LakeDatabase:
         if not files:  # without the statement that has no rows: to plan it alone takes a second
             columns = view_columns(self.connection, partial)
             rows = f"select {', '.join(f'null::{kind} as {quoted(c)}' for c, kind in columns)} where false"
-        self.connection.execute(f"create or replace view {quoted(partial)} as {rows}")
+        try:
+            self.connection.execute(f"create or replace view {quoted(partial)} as {rows}")
+        except duckdb.Error as error:
+            raise lake_error(error, self._find_damaged) from None
 
     def _show_table(self, table: Table) -> None:
         """Replace the table's view by one over its files, if it has any."""
