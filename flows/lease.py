@@ -118,11 +118,15 @@ class Held:
     def release(self) -> None:
         """Give the lake free."""
         self._over.set()
+        _runs.discard(self.lease.run)
         with suppress(UserError, OSError), _alone(self.lake):
             found = current_lease(self.lake)
             if found is not None and found.run == self.lease.run:
                 self.lake.delete(FILE)
 
+
+_runs: set[str] = set()
+"""Runs of this process that go on: a lease of another one of it was left where its release failed."""
 
 _holding: ContextVar[tuple[Held, ...]] = ContextVar("_holding", default=())
 
@@ -177,7 +181,8 @@ def leased(lake: Lake, command: str, study: str) -> Iterator[Held]:
 def _take(lake: Lake, command: str, study: str) -> Held:
     with _alone(lake):
         found = current_lease(lake)
-        if found is not None and found.is_live:
+        is_own = found is not None and (found.machine, found.pid) == (machine(), os.getpid())
+        if found is not None and found.is_live and (not is_own or found.run in _runs):
             raise LakeInUse(
                 f"{lake.url} is in use by {found.sentence()}. Wait for it, or give another --lake; where "
                 f"that run is dead, the lake is free {EXPIRY_SECONDS:.0f} s after its last sign of life"
@@ -194,6 +199,7 @@ def _take(lake: Lake, command: str, study: str) -> Held:
             until=_expiry(),
         )
         _write(lake, mine)
+        _runs.add(mine.run)
     if found is not None:
         logger.warning("a run was interrupted: %s. Its work goes on", found.sentence())
     return Held(lake, mine, found)

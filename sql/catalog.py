@@ -178,7 +178,7 @@ class LakeDatabase:
             self.storage.register(self.connection)
             if verify:
                 refuse_faulty(self.storage, scope.takes if scope else None)
-            self.narrow(scope)
+            self._narrow(scope)
             self._show_results()
             self._lock()
         except duckdb.Error as error:
@@ -275,6 +275,12 @@ class LakeDatabase:
 
     def narrow(self, scope: Scope | None) -> None:
         """Show another part of the lake, or (None) all of it, with the files that it has by now."""
+        try:
+            self._narrow(scope)
+        except duckdb.Error as error:
+            raise lake_error(error, self._find_damaged) from None
+
+    def _narrow(self, scope: Scope | None) -> None:
         self.scope = scope
         for view in self._held:
             sql = package.shared_views()[view].sql
@@ -303,7 +309,10 @@ class LakeDatabase:
         rows = f"select * from read_parquet([{urls}], hive_partitioning = false)"
         if not files:  # without the statement that has no rows: to plan it alone takes a second
             rows = empty_rows(view_columns(self.connection, partial))
-        self.connection.execute(f"create or replace view {quoted(partial)} as {rows}")
+        try:
+            self.connection.execute(f"create or replace view {quoted(partial)} as {rows}")
+        except duckdb.Error as error:
+            raise lake_error(error, self._find_damaged) from None
 
     def _show_table(self, table: Table) -> None:
         """Replace the table's view by one over its files, if it has any."""

@@ -134,12 +134,18 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(branch)
 
 
+STORAGE_FAULT = re.compile(r"^\S*(?:BucketFault|OSError|TimeoutError|Connection\w*Error): .*", re.MULTILINE)
+"""The line in which Python says that a bucket's file system failed under a query."""
+
+
 def lake_error(error: duckdb.Error, find_damaged: Callable[[], str | None]) -> LakeError:
     """What a failure of DuckDB means to a user: a damaged file, or a statement with a mistake.
 
     `find_damaged` looks for a damaged file in the lake; it is asked only where DuckDB does not name it.
     """
     message = _message(error)
+    if fault := STORAGE_FAULT.search(str(error)):
+        return LakeError(f"the lake's storage did not answer ({fault[0]}): run the same command again")
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         return LakeError(f"SQL: {message}")
     if "Out of Memory Error" in message:

@@ -54,4 +54,6 @@ def assert_same_rows(path: str, new: pa.Table, old: pa.Table, exactly: bool) -> 
     if exactly:
         assert ordered[0].equals(ordered[1]), path
     else:
-        assert_frame_equal(*ordered, rel_tol=1e-9, abs_tol=1e-9)
+        # shares of what is absorbed are as near as that is, see `assert_same_maps`
+        tolerance = 1e-4 if "/map_diagnostics/" in path else 1e-9
+        assert_frame_equal(*ordered, rel_tol=tolerance, abs_tol=tolerance)

@@ -111,6 +111,20 @@ def test_of_a_process_elsewhere_the_expiry_decides(holder, tmp_path, seconds, is
             pass
 
 
+def test_a_lease_whose_release_failed_holds_nobody_up(tmp_path, monkeypatch):
+    lake = Lake(str(tmp_path))
+
+    def failing(path):
+        raise OSError(5, "I/O error")
+
+    monkeypatch.setattr(lake, "delete", failing)
+    with leased(lake, "run", "small") as first, pytest.raises(LakeInUse):
+        leases._take(Lake(str(tmp_path)), "run", "of another thread")
+    assert current_lease(lake) == first.lease
+    with leased(Lake(str(tmp_path)), "run", "small") as second:
+        assert second.interrupted == first.lease
+
+
 def test_a_heartbeat_extends_the_lease(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
     monkeypatch.setattr(leases, "EXPIRY_SECONDS", 5.0)

@@ -261,7 +261,7 @@ def test_a_study_survives_a_hundred_faults_each(faults, study_file, undisturbed,
 
     def say(text: str) -> None:
         is_querying = text in ("begin analyse", "begin report") and "://" in url
-        faults.rate = 0.002 if is_querying else 0.2
+        faults.rate = 0.002 if is_querying else 0.05
 
     while True:
         try:
