@@ -34,12 +34,10 @@ def write_catalog(url: str, output: str | None = None) -> Path:
     Raises LakeError where there is no lake, where a file in it is not what its name says (sql/files.py), and
     where `output` is something else than a DuckDB database.
     """
+    place = url.removeprefix("file://") if output is None else output
+    if "://" in place:
+        raise LakeError(f"{place} is no folder: say where on this machine the file goes, --output {FILE}")
     with LakeDatabase(url) as lake:
-        if "://" in (lake.url if output is None else output):
-            place = output or lake.url
-            raise LakeError(
-                f"{place} is no folder: a DuckDB database is a local file, such as --output {FILE}"
-            )
         target = Path(output or os.path.join(lake.url, FILE)).absolute()
         _require_replaceable(target)
         views = _views(lake.connection)
