@@ -130,13 +130,12 @@ def steps_of(lake: Lake) -> list[Step]:
 
 def logged_runs(lake: Lake) -> list[str]:
     """Runs that have a log, the oldest first."""
-    folder = f"{lake.root}/{FOLDER}"
-    lake.fs.invalidate_cache(folder)
+    bucket = lake.storage.bucket
     try:
-        paths = lake.fs.ls(folder, detail=False)
+        names = os.listdir(f"{lake.root}/{FOLDER}") if bucket is None else bucket.paths(f"{FOLDER}/")
     except FileNotFoundError:
         return []
-    names = (path.rpartition("/")[2] for path in paths)
+    names = (name.rpartition("/")[2] for name in names)
     return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))
 
 

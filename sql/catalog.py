@@ -18,8 +18,9 @@ import pyarrow
 
 from sql import package
 from sql.answer import Answer, Parameters, Watch
+from sql.errors import LakeError
 from sql.files import ENTITY_GLOB, PARTITION_GLOB, Keys, refuse_faulty
-from sql.guard import LakeError, lake_error, require_reading
+from sql.guard import lake_error, require_reading
 from sql.map_checks import Outcome, added, map_checks
 from sql.package import Analysis, analyses
 from sql.schema import (

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from sql.catalog import LakeDatabase
-from sql.guard import LakeError
+from sql.errors import LakeError
 from sql.package import analyses, partials, shared_views
 from sql.schema import create_contract, data_dictionary, literal, quoted
 from sql.storage import Storage

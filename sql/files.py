@@ -17,8 +17,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from sql.errors import LakeError
 from sql.footers import Footer, read_footers
-from sql.guard import LakeError
 from sql.storage import Storage
 from sql.tables import ENTITIES, ID_PATTERN, NULL_PARTITION, PARTITIONED, SHARD, TABLES, Table, arrow_type
 

@@ -18,6 +18,8 @@ from typing import Any
 
 import duckdb
 
+from sql.errors import LakeError
+
 READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 """Nodes of a parsed query that only read; others (COPY_QUERY_NODE, INSERT_QUERY_NODE, ...) write."""
 
@@ -45,10 +47,6 @@ DAMAGE = re.compile(
     r"magic bytes|too small to be a Parquet|Failed to read file|corrupt|TProtocol|decompress", re.IGNORECASE
 )
 """What DuckDB says of a damaged Parquet file."""
-
-
-class LakeError(ValueError):
-    """A lake, a file in it or a statement that cannot be used; says what, where, and what to do."""
 
 
 def require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

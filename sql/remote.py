@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from fsspec.utils import glob_translate
 
-from sql.guard import LakeError
+from sql.errors import LakeError
 
 S3 = ("s3", "s3a")
 """Protocols of s3fs, the client that the extra `s3` of this package brings."""

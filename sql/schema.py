@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from sql import package
-from sql.guard import LakeError
+from sql.errors import LakeError
 from sql.package import analyses
 from sql.tables import TABLES, Table
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sql.guard import LakeError
+from sql.errors import LakeError
 from sql.tables import TABLES
 
 if TYPE_CHECKING:

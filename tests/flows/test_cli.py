@@ -204,7 +204,7 @@ def write_foreign_folder(folder):
         (write_foreign_folder, ["sql", "select 1", "--lake", "photos"], "photos"),
         (write_foreign_folder, ["status", "demo", "--lake", "photos"], "photos is no lake"),
         (write_latin_study, ["run", "s.toml"], "s.toml is not UTF-8 text"),
-        (None, ["run", "demo", "--lake", "foo://bar"], "lake 'foo://bar' cannot be opened"),
+        (None, ["run", "demo", "--lake", "foo://bar"], "foo://bar cannot be opened"),
         (None, ["init", "gone/x.toml"], "gone/x.toml"),
         (None, ["serve", "demo"], "no Prefect server"),
         (None, ["train", "--output", "x.h5", "--dataset", "cifar10-samples"], "train and test split"),

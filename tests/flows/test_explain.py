@@ -10,6 +10,7 @@ from compute.explainer import Explainer
 from flows import explain
 from flows.background import Background
 from flows.lake import Lake
+from flows.storage_faults import StorageFault
 from flows.study import load_study
 from tests.flows.stored import assert_same_maps, maps_of
 
@@ -93,7 +94,7 @@ def test_what_cannot_be_written_stops_the_unit(study, lake_copy):
     folder = next((lake_copy / "relevance").glob("*/*/method=lrp-epsilon-0.01/subject=lbfgs/*/target=0"))
     folder.rmdir()
     folder.write_text("in the way")
-    with pytest.raises(OSError, match="target=0"):
+    with pytest.raises(StorageFault, match="target=0"):
         explain.explain_unit(study, Lake(str(lake_copy)), ("lbfgs", 0))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flows.errors import LakeMismatch, UserError
 from flows.lake import Lake, Partition
 from flows.vectors import matrix, table_of
-from sql.guard import LakeError
+from sql.errors import LakeError
 from sql.tables import ATTACKS, IMAGES, METHODS, RELEVANCE
 
 KEYS = (("dataset", "toy"),)

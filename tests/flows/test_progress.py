@@ -42,7 +42,7 @@ def test_time_left_is_of_the_mean_rate():
 def test_bars_show_them_on_a_terminal(monkeypatch):
     from rich.console import Console
 
-    console = Console(force_terminal=True, width=200, record=True)
+    console = Console(force_terminal=True, width=200, record=True, _environ={"TERM": "xterm"})
     monkeypatch.setattr(progress, "console", console)
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
     with progress_display(), track("ddn, shard 0", 10, "pairs") as advance:

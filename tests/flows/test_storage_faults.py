@@ -15,7 +15,7 @@ from flows import storage_faults, whole_files
 from flows.errors import UserError
 from flows.lake import Lake
 from flows.storage_faults import WAITS, StorageFault, passes, steadily
-from sql.guard import LakeError
+from sql.errors import LakeError
 from sql.remote import BucketFault
 from tests.flows import worker
 from tests.flows.stored import assert_same_lakes
