@@ -412,9 +412,8 @@ def test_ctrl_c_stops_a_long_query_and_the_prompt_goes_on(prompted, monkeypatch)
         return begin(answer, sql, parameters)
 
     monkeypatch.setattr(Answer, "_start", begun)
-    others = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # what other tests imported may have its own
+    # what other tests of this process imported may have a handler of its own
+    others = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         out = prompted(f"{long}\rselect 'still here' as words;")
     finally:
