@@ -38,6 +38,7 @@ def missing_shards(study: Study, lake: Lake, force: bool = False) -> list[tuple[
 def missing(study: Study, lake: Lake, force: bool = False) -> tuple[list[Piece], list[Piece]]:
     """What lacks of attacks, and what lacks of controls, which need the attacks' examples; `force`: all."""
     plan = Plan(study, lake)
+    plan.look_ahead()
     chosen = plan.chosen()
     attacks: list[Piece] = []
     controlling: list[Piece] = []

@@ -21,6 +21,7 @@ from compute.attacks.registry import is_targeted
 from compute.randomisation import NUMERICS_VERSION
 from flows.errors import UserError
 from flows.lake import Lake
+from flows.paired_maps import SERIES_KEYS
 from flows.plan import CONTROLS, ORIGINAL
 from flows.study import RANDOMISED, AttackSection, Study
 from flows.whole_files import remove_empty_folders
@@ -34,13 +35,18 @@ INPUTS = ("files", "images", "dataset", "model")
 """What a partition was made from that is no parameter: where it lies now is nobody's business here."""
 
 
+MAKING = ("run", "ingest", "attack", "explain", "analyse", "import", "import-maps")
+"""Commands by which a study says what it wants in a lake."""
+
+
 def studies_of(lake: Lake, forget: Collection[str] = ()) -> dict[str, Study]:
     """The studies that have run in a lake, each as it last ran; UserError where one is not understood."""
     latest: dict[str, tuple[Any, str]] = {}
     for name in lake.names(RUNS.name):
-        row = lake.read(f"{RUNS.name}/{name}", ["study", "started", "settings"]).to_pylist()[0]
+        row = lake.read(f"{RUNS.name}/{name}", ["study", "command", "started", "settings"]).to_pylist()[0]
         known = latest.get(row["study"])
-        of_study = row["study"] and (row["settings"] or "{}") != "{}"  # some commands are of a whole lake
+        # some commands are of a whole lake, or of a part of a study
+        of_study = row["command"] in MAKING and (row["settings"] or "{}") != "{}"
         if of_study and row["study"] not in forget and (known is None or known[0] < row["started"]):
             latest[row["study"]] = (row["started"], row["settings"])
     studies = {}
@@ -259,6 +265,8 @@ def _judge_entities(
 def _judge_partials(lake: Lake, series: set[tuple[str, ...]], found: Findings) -> None:
     """Partial results of maps that go, or of a partial result that there is no more."""
     for path in lake.paths("partials"):
+        if path.count("/") != len(("partial", *SERIES_KEYS, "file")):
+            continue  # somebody else's
         _, partial, *of, _ = path.split("/")
         if tuple(of) not in series or partial not in package.partials():
             why = "of maps that go" if partial in package.partials() else "no partial result any more"
@@ -268,6 +276,8 @@ def _judge_partials(lake: Lake, series: set[tuple[str, ...]], found: Findings) -
 def _judge_results(lake: Lake, names: set[str], forget: Collection[str], found: Findings) -> None:
     """Results of studies that are forgotten, or of analyses that there are no more."""
     for path in [*lake.paths("results"), *lake.paths("checked/studies")]:
+        if path.count("/") != 2:
+            continue  # somebody else's
         table, analysis, name = path.split("/")
         study = name.removesuffix(".parquet")
         is_analysis = table != "results" or analysis in package.analyses()

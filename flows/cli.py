@@ -156,6 +156,7 @@ def run(
     if plan.is_complete():
         from flows.analyse import analyse
         from flows.check import require_sound
+        from flows.counts import Counts
         from flows.progress import progress_display
         from flows.report import report
         from flows.runs import record_run
@@ -165,7 +166,7 @@ def run(
             require_sound(loaded, target)
             target.written += analyse(loaded, target)
             path = report(loaded, target)
-            step.add(target.counts)
+            step.add(target.counts + Counts(found=sum(1 for _ in plan.known())))
     else:
         with (
             leased(target, "run", loaded.name),

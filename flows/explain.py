@@ -57,6 +57,7 @@ def missing_units(study: Study, lake: Lake, force: bool = False) -> list[Unit]:
 def missing(study: Study, lake: Lake, force: bool = False) -> list[Piece]:
     """The units with a partition to make, and how many images of each target are to be explained."""
     plan = Plan(study, lake)
+    plan.look_ahead()
     methods, pieces = study.computed_methods(), []
     for unit in units_of(plan):
         images: dict[int | None, int] = {}

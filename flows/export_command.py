@@ -9,7 +9,7 @@ import typer
 from flows.options import LakeOption, LimitOption, StudyArgument
 
 EXAMPLES = (
-    "Example: relevance-lake export paper --lake big --output shared --limit 100 --method lrp-0 "
+    "Example: relevance-lake export paper-canonical --lake big --output shared --limit 100 --method lrp-0 "
     "--method lrp-alpha1-beta0\n\n"
     "Example: relevance-lake export my-study.toml --lake big --output shared --target 3"
 )

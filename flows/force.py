@@ -41,11 +41,21 @@ def require_same_images(lake: Lake, partition: Partition, correct: np.ndarray) -
 
 
 def drop_maps_of_others(lake: Lake, partition: Partition, rows: pa.Table) -> None:
-    """Before other adversarial examples replace those of a partition, delete the maps of these."""
+    """Before other adversarial examples replace those of a partition, delete the maps of these.
+
+    Their controls go, too: these are of the examples as they were.
+    """
     if not lake.exists(partition.file) or lake.read(partition.file).equals(rows):
         return
     keys = dict(partition.keys)
-    of, shard = f"/subject={keys['attack']}/", f"/target={keys['target']}/ids-{partition.shard * SHARD}-"
-    for path in lake.paths(f"relevance/dataset={keys['dataset']}/model={keys['model']}"):
-        if of in path and shard in path:
+    place, shard = f"dataset={keys['dataset']}/model={keys['model']}", f"ids-{partition.shard * SHARD}-"
+    attacks = (lake.read(path, ["attack", "control_of"]).to_pylist()[0] for path in lake.paths("attacks"))
+    controls = {row["attack"] for row in attacks if row["control_of"] == keys["attack"]}
+    for path in lake.paths(f"relevance/{place}"):
+        of = {f"/subject={subject}/" for subject in (keys["attack"], *controls)}
+        if any(one in path for one in of) and f"/target={keys['target']}/{shard}" in path:
             lake.delete(path)
+    for control in controls:
+        for path in lake.paths(f"adversarials/{place}/attack={control}/target={keys['target']}"):
+            if f"/{shard}" in path:
+                lake.delete(path)

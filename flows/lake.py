@@ -277,16 +277,17 @@ class Lake:
         """Write a partition whole and remove the shorter files of its shard; its path."""
         if rows.num_rows > partition.rows or (partition.parts == 1 and rows.num_rows < partition.rows):
             raise ValueError(f"{partition.file}: {rows.num_rows} rows given, {partition.rows} planned")
-        outdated = [path for _, path in self._shard_files(partition) if path != partition.file]
-        # removed first: a stop in between leaves a gap, which is filled again, and never a row twice
-        for path in outdated:
-            self.delete(path)
         self._put(
-            TABLES[partition.table], partition.file, rows, partition.made_from, recorded, dict(partition.keys)
-        )
+            TABLES[partition.table], partition.file, rows, partition.made_from, recorded,
+            dict(partition.keys), self.outdated(partition),
+        )  # fmt: skip
         self.written += 1
         self._rows[partition.table] += rows.num_rows
         return partition.file
+
+    def outdated(self, partition: Partition) -> list[str]:
+        """Paths of the other files of a partition's shard, which go when it is written."""
+        return [path for _, path in self._shard_files(partition) if path != partition.file]
 
     def write_entity(self, table: Table, row: Mapping[str, Any]) -> str:
         """Write the one-row file of a table without keys, named by its first column."""
@@ -375,6 +376,7 @@ class Lake:
         made_from: Mapping[str, Any],
         recorded: Mapping[str, Any],
         keys: Mapping[str, Any] | None = None,
+        outdated: Sequence[str] = (),
     ) -> str:
         said = {"made_from": made_from, "recorded": recorded} | ({"keys": keys} if keys else {})
         footer = json.dumps(said, sort_keys=True)
@@ -389,16 +391,26 @@ class Lake:
             write_page_checksum=True,
         )  # fmt: skip
         data = buffer.getvalue().to_pybytes()
-        self.put(path, data)
+        self.put(path, data, outdated)
         self._bytes += len(data)
         return path
 
-    def put(self, path: str, data: bytes) -> str:
-        """Write a file of the lake whole, in place of one that is there; its path."""
+    def put(self, path: str, data: bytes, outdated: Sequence[str] = ()) -> str:
+        """Write a file of the lake whole, in place of one that is there, and of those outdated; its path.
+
+        These go right before it comes: a stop in between leaves a gap, which is filled again, and never a
+        row twice; where the disk is full they stay.
+        """
         place, target = f"{self.url}/{path}", f"{self.root}/{path}"
+
+        def first() -> None:
+            for one in outdated:
+                self.delete(one)
+
         if self.storage.bucket is None:
-            steadily(place, "written", lambda: write_whole(target, data))
+            steadily(place, "written", lambda: write_whole(target, data, first))
         else:
+            first()
             try:
                 steadily(place, "written", lambda: self._put_object(path, data))
             except BaseException:
@@ -416,9 +428,13 @@ class Lake:
             raise OSError(errno.EIO, f"{size} of {len(data)} bytes arrived")
 
     def _remove_half(self, target: str, whole: int) -> None:
-        """What a failed put left under the file's name would be taken for a damaged file."""
+        """What a failed put left under the file's name would be taken for a damaged file.
+
+        S3 leaves nothing: what is there is what was there before.
+        """
+        bucket = self.storage.bucket
         with suppress(Exception):
-            if self.fs.size(target) != whole:
+            if bucket and bucket.protocol not in S3 and self.fs.size(target) != whole:
                 steadily(target, "deleted", lambda: self.fs.rm_file(target))
 
     def _note(self, path: str, is_there: bool) -> None:

@@ -94,6 +94,8 @@ class Held:
     def extend(self) -> None:
         """Move the end of the lease; where another run has it by now, leave it there."""
         with _alone(self.lake):
+            if self._over.is_set():
+                return
             found = current_lease(self.lake)
             if found is not None and found.run != self.lease.run:
                 self._over.set()
@@ -231,7 +233,8 @@ def _alone(lake: Lake) -> Iterator[None]:
     except OSError as error:
         raise StorageFault(f"{lake.url} cannot be written to ({error}): give another --lake") from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(OSError):  # some network file systems know no locks: as of a bucket, then
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

@@ -377,6 +377,11 @@ class Plan:
             self.lake.look_up(some)
             yield from some
 
+    def look_ahead(self) -> None:
+        """Read what the files in place say, side by side, before they are asked for one by one."""
+        for _ in self.known():
+            pass
+
     def _known(self) -> Iterator[Partition]:
         count = self.image_count()
         if count is None:

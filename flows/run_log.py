@@ -59,24 +59,25 @@ class RunLog:
     def __exit__(self, *_: object) -> None:
         _open.remove(self)
         logger.removeHandler(self._warnings)
-        with self._lock:
-            self._try(self._close)
+        self._try(self._close)
 
     def write(self, event: str, **facts: Any) -> None:
         """Add a line."""
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
         line = json.dumps({"time": now, "event": event} | facts, default=str)
-        with self._lock:
-            self._try(self._append if self.lake.is_local else self._collect, line)
+        self._try(self._append if self.lake.is_local else self._collect, line)
 
     def _try(self, write: Any, *line: str) -> None:
-        if self._given_up:
-            return
-        try:
-            write(*line)
-        except Exception as error:  # whatever a storage raises: no record is worth the work that it is of
-            self._given_up = True
-            logger.warning(f"the log {self._path} is given up: {error}")
+        failed = None
+        with self._lock:
+            if self._given_up:
+                return
+            try:
+                write(*line)
+            except Exception as error:  # whatever a storage raises: no record is worth the work it is of
+                self._given_up, failed = True, error
+        if failed:  # said without the lock, which this warning asks for
+            logger.warning(f"the log {self._path} is given up: {failed}")
 
     def _append(self, line: str) -> None:
         if self._file is None:
@@ -133,7 +134,7 @@ def logged_runs(lake: Lake) -> list[str]:
     bucket = lake.storage.bucket
     try:
         names = os.listdir(f"{lake.root}/{FOLDER}") if bucket is None else bucket.paths(f"{FOLDER}/")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     names = (name.rpartition("/")[2] for name in names)
     return sorted(name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX))

@@ -55,7 +55,7 @@ def record_run(study: Study | None, lake: Lake, command: str, alone: bool = True
         clock = time.monotonic()
         start = _start(study, command, log.run)
         log.write("start", **start)
-        record_interrupted(lake)
+        _record_others(lake)
         end: dict[str, Any] = {"outcome": "completed", "error": None}
         try:
             with _step(log, command) as step:
@@ -156,6 +156,14 @@ def _write_row(lake: Lake, facts: Mapping[str, Any]) -> None:
         lake.write_entity(RUNS, row)
     except Exception as error:
         logger.warning(f"the run {facts['run']} is not recorded: {error}")
+
+
+def _record_others(lake: Lake) -> None:
+    """Record what was killed before; that this fails is no reason for a run not to begin."""
+    try:
+        record_interrupted(lake)
+    except Exception as error:
+        logger.warning(f"whether runs of {lake.url} were interrupted is not known: {error}")
 
 
 def record_interrupted(lake: Lake) -> list[str]:

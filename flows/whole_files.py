@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 from flows.processes import is_alive, machine
@@ -26,8 +26,8 @@ LEFTOVER_AGE = 3600.0
 """Seconds since its last change after which a temporary file is left over, whoever wrote it."""
 
 
-def write_whole(target: str, data: bytes | memoryview) -> None:
-    """Write under a temporary name in the same folder, reach the disk, rename."""
+def write_whole(target: str, data: bytes | memoryview, first: Callable[[], None] | None = None) -> None:
+    """Write under a temporary name in the same folder, reach the disk, do what comes first, rename."""
     folder, name = os.path.split(target)
     _make_folders(folder)
     mark = f".tmp-{machine()}-{os.getpid()}-{secrets.token_hex(2)}-"
@@ -37,6 +37,8 @@ def write_whole(target: str, data: bytes | memoryview) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if first:
+            first()
         os.replace(temporary, target)
     except BaseException:
         with suppress(OSError):
@@ -64,7 +66,7 @@ def remove_leftovers(root: str) -> int:
     """Delete what dead processes left in a lake; how many files."""
     count = 0
     for path in leftovers(root):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # gone by now, or of another user
             os.remove(path)
             count += 1
     return count

@@ -13,6 +13,7 @@ from flows.cluster import unreachable
 from flows.errors import UserError
 from flows.lake import Lake
 from flows.study import SentStudy, load_study
+from sql.errors import LakeError
 
 
 class Worker(WorkerPlugin):
@@ -38,8 +39,8 @@ def hindrance(api: str, study: SentStudy, lake: str, path: str) -> str:
         loaded = load_study(study)
         model_files(loaded.model.file, loaded.model.weights)
         found = Lake(lake)
-        is_there = found.fs.exists(f"{found.root}/{path}")
-    except (UserError, ModelError, OSError) as error:
+        is_there = found.exists(path)
+    except (UserError, LakeError, ModelError, OSError) as error:
         return str(error)
     if not is_there:
         return (

@@ -85,7 +85,7 @@ def measure(workers: int, study: Path, ingested: Path, folder: Path, flows: Any)
         found = {"gradients": gradients(address, study, lake, 10)}
         for step in ("attack", "explain"):
             started = time.perf_counter()
-            flows.STEPS[step](str(study), str(lake), None, "dask", address)
+            flows.STEPS[step](str(study), str(lake), runner="dask", dask_scheduler=address)
             found[step] = time.perf_counter() - started
     return found
 

@@ -107,7 +107,7 @@ def test_inputs_need_not_be_at_hand(study, lake_copy, tmp_path):
     settings["dataset"] |= {"source": "folder", "path": "/gone/images"}
     settings["model"] |= {"file": "/gone/network.keras"}
     row = dict.fromkeys(column.name for column in RUNS.columns) | {"run": "r", "study": "small"}
-    row |= {"started": LATER, "settings": json.dumps(settings)}
+    row |= {"command": "run", "started": LATER, "settings": json.dumps(settings)}
     Lake(str(lake_copy)).write_entity(RUNS, row)
     assert superfluous(lake_copy) == set()
 
@@ -147,7 +147,14 @@ def test_settings_that_are_not_understood_stop_it(lake_copy):
     row = dict.fromkeys(column.name for column in RUNS.columns)
     Lake(str(lake_copy)).write_entity(
         RUNS,
-        row | {"run": "r", "study": "new", "started": LATER, "settings": '{"name": "new", "x": 1}'},
+        row
+        | {
+            "run": "r",
+            "study": "new",
+            "command": "run",
+            "started": LATER,
+            "settings": '{"name": "new", "x": 1}',
+        },
     )
     with pytest.raises(UserError, match="does not understand the settings that study new"):
         look(Lake(str(lake_copy)))

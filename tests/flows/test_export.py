@@ -59,6 +59,9 @@ def test_a_part_is_a_lake_of_its_own(typed, study_file, finished_lake, tmp_path)
     path = next(path for path in Lake(str(part)).paths("relevance") if "subject=lbfgs" in path)
     source = next(path for path in Lake(str(finished_lake)).paths(path.rpartition("/")[0]))
     assert Lake(str(part)).footer(path) == Lake(str(finished_lake)).footer(source)
+    assert typed(*words)[0] == 0  # all of it, over the part
+    assert partitions(part) == partitions(finished_lake)
+    assert typed("check", "--lake", part)[0] == 0
 
 
 def test_a_study_goes_on_from_its_part(study_file, finished_lake, tmp_path):
