@@ -144,7 +144,8 @@ def test_sql_reads_each_file_no_more_than_twice(files: list[str], typed: Command
 def test_a_second_run_computes_nothing_and_asks_little(files: list[str], typed: CommandLine) -> None:
     told = typed("run", "small.toml", "--lake", LAKE)
     assert told.code == 0 and "nothing to compute" in told.out, told.err
-    assert told.kinds["LIST"] <= 5 and told.kinds["HEAD"] == 0
+    heads = [request.path for request in told.of_files if request.method == "HEAD"]  # a lease is looked for
+    assert told.kinds["LIST"] <= 5 and heads == []
     assert told.kinds["GET"] <= 4 * len(files)
     written = [request.path for request in told.of_files if request.method == "PUT"]
     paths = [path.removeprefix("/bucket/lake/").partition("?")[0] for path in written]
