@@ -53,17 +53,18 @@ def export(study: Study, lake: Lake, output: Lake, targets: Collection[int] = ()
     plan = Plan(study, lake)
     wanted = _wanted(plan, targets)
     with record_run(study, output, "export") as step:
-        written = _copy_rows_without_keys(plan, output)
+        written, copied = _copy_rows_without_keys(plan, output), 0
         with track(f"files to {output.url}", len(wanted), "files") as advance:
             for partition, path in wanted:
                 if output.find(partition) is None:
                     _copy(plan, partition, path, output)
-                    written += 1
+                    copied += 1
                 advance(1, partition.table)
-        written += _copy_partials(plan, output)
+        written += copied + _copy_partials(plan, output)
         analyse(study, output)
-        step.add(replace(output.counts, written=written, found=max(len(wanted) - written, 0)))
-    return written, max(len(wanted) - written, 0)
+        found = len(wanted) - copied
+        step.add(replace(output.counts, written=written, found=found))
+    return written, found
 
 
 def _wanted(plan: Plan, targets: Collection[int]) -> list[tuple[Partition, str]]:
