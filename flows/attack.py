@@ -38,8 +38,13 @@ def missing_shards(study: Study, lake: Lake, force: bool = False) -> list[tuple[
 def missing(study: Study, lake: Lake, force: bool = False) -> tuple[list[Piece], list[Piece]]:
     """What lacks of attacks, and what lacks of controls, which need the attacks' examples; `force`: all."""
     plan = Plan(study, lake)
-    plan.look_ahead()
     chosen = plan.chosen()
+    lake.look_up(
+        partition
+        for attack in study.subjects
+        for shard in chosen.shards()
+        for partition in plan.adversarials(attack, shard, chosen)
+    )
     attacks: list[Piece] = []
     controlling: list[Piece] = []
     for attack in study.subjects:

@@ -171,8 +171,8 @@ def look(lake: Lake, given: Sequence[Study] = (), forget: Collection[str] = ()) 
             f"{lake.url} knows no study: name those whose files are to be kept, "
             f"as in `relevance-lake clean my-study.toml --lake {lake.url}`"
         )
-    storage = Storage(lake.url)
-    storage.require_lake()
+    lake.must_exist()
+    storage = lake.storage
     inspection = inspect(storage)
     names = {study.name for study in counted}
     found = Findings({study.name: study for study in counted})

@@ -94,9 +94,10 @@ def prepare(scheduler: str, api: str, study: SentStudy, lake: Lake) -> int:
     api: URL of the Prefect server that the workers report to. Raises UserError with what keeps a worker from
     working: no Relevance Lake, a lake, a model or a server that it does not see.
     """
+    from flows.study import load_study
     from flows.worker import Worker, hindrance
 
-    place = f"datasets/{lake_dataset(study)}.parquet"
+    place = f"datasets/{load_study(study).dataset.id}.parquet"
     with _connected(scheduler) as client:
         try:
             client.register_plugin(Worker(), name=CAPTION)
@@ -115,13 +116,6 @@ def prepare(scheduler: str, api: str, study: SentStudy, lake: Lake) -> int:
 def address(lake: Lake) -> str:
     """The lake as other processes find it, wherever they were started."""
     return os.path.abspath(lake.root) if lake.is_local else lake.url
-
-
-def lake_dataset(study: SentStudy) -> str:
-    """The id of a study's dataset."""
-    from flows.study import load_study
-
-    return load_study(study).dataset.id
 
 
 def unreachable(api: str) -> str:

@@ -390,12 +390,12 @@ class Lake:
             use_byte_stream_split=floats or False,  # type: ignore[arg-type]
             write_page_checksum=True,
         )  # fmt: skip
-        data = buffer.getvalue().to_pybytes()
+        data = memoryview(buffer.getvalue())
         self.put(path, data, outdated)
         self._bytes += len(data)
         return path
 
-    def put(self, path: str, data: bytes, outdated: Sequence[str] = ()) -> str:
+    def put(self, path: str, data: bytes | memoryview, outdated: Sequence[str] = ()) -> str:
         """Write a file of the lake whole, in place of one that is there, and of those outdated; its path.
 
         These go right before it comes: a stop in between leaves a gap, which is filled again, and never a
@@ -412,7 +412,7 @@ class Lake:
         else:
             first()
             try:
-                steadily(place, "written", lambda: self._put_object(path, data))
+                steadily(place, "written", lambda: self._put_object(path, bytes(data)))
             except BaseException:
                 self._remove_half(target, len(data))
                 raise
