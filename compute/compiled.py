@@ -24,3 +24,13 @@ def compiled(function: Callable[..., Any]) -> Any:
 def reduction(function: Callable[..., Any]) -> Any:
     """The same of sums of floats, whose terms may be added in any order."""
     return _compiled(function, {"reassoc", "nsz", "contract"})
+
+
+@compiled
+def _nothing():
+    return 0
+
+
+def get_ready() -> None:
+    """Load what Numba needs for the first compiled function that is called, in half a second."""
+    _nothing()

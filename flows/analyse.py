@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -11,14 +12,15 @@ import polars as pl
 
 from flows.lake import Lake
 from flows.memory import give_back
-from flows.paired_maps import MapLists
+from flows.paired_maps import LISTED, MapLists
 from flows.parallel import cores, spread
 from flows.partials import Partials, Unit, make_of_series, make_of_shard, scope_of_units, together
 from flows.pieces import PIECES_A_WORKER
 from flows.plan import ORIGINAL, Plan
 from flows.progress import track
 from flows.study import Study
-from sql.catalog import LakeDatabase, Scope, analyses, open_lake
+from sql.catalog import LakeDatabase, Scope, analyses
+from sql.files import refuse_faulty
 from sql.tables import PARTITIONED
 
 MEMORY_LIMIT = "1GB"
@@ -52,13 +54,12 @@ def analyse_scope(name: str, scope: Scope, lake: Lake, limit: int | None = None)
 
     limit: of how many images, where a study is not of all; kept with the results.
     """
+    _require_sound(scope, lake)
     outdated = _outdated(name, scope, lake, limit)
-    if not outdated:
-        return 0
-    with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, reorder_joins=False) as database:
+    if outdated:
         for units in _stages(scope, lake):
-            _make_units(lake, units, database)
-        _make_results(name, scope, lake, database, outdated)
+            make_units(lake, units)
+        _make_results(name, scope, lake, outdated)
     return len(outdated)
 
 
@@ -80,8 +81,8 @@ def stages(study: Study, lake: Lake) -> Iterator[list[list[Unit]]]:
     """
     lake.refresh()
     scope = scope_of(study, lake)
+    _require_sound(scope, lake)
     if _outdated(study.name, scope, lake, study.limit):
-        open_lake(lake.url, scope=scope).close()  # refuses files that are not what their names say
         for units in _stages(scope, lake):
             yield list(together(units))
 
@@ -108,41 +109,34 @@ def merge(study: Study, lake: Lake) -> int:
     scope = scope_of(study, lake)
     outdated = _outdated(study.name, scope, lake, study.limit)
     if outdated:
-        with open_lake(lake.url, scope=scope, memory_limit=MEMORY_LIMIT, reorder_joins=False) as database:
-            _make_results(study.name, scope, lake, database, outdated)
+        _make_results(study.name, scope, lake, outdated)
     return len(outdated)
 
 
 def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     """Compute the outdated ones among these partial results, on all cores."""
-    # what the files are was verified when the units were planned
-    with open_lake(
-        lake.url, memory_limit=MEMORY_LIMIT, threads=cores(), verify=False, reorder_joins=False
-    ) as database:
-        _make_units(lake, units, database)
-
-
-def _make_units(lake: Lake, units: Sequence[Unit], database: LakeDatabase) -> None:
-    """The same; narrows `database`."""
     work = list(together(units))
     if not work:
         return
     of_series = units[0].shard is None
     what, unit_name = ("quantiles", "series") if of_series else ("values and ranks", "shards")
-    database.narrow(scope_of_units([unit for piece in work for unit in piece]))
     with (
         track(what, len(work), unit_name) as advance,
-        closing((_of_series if of_series else _of_shards)(lake, database, work)) as done,
+        closing((_of_series if of_series else _of_shards)(lake, work)) as done,
     ):
         for piece in done:
             advance(1, " ".join(piece[0].series[2:4]))
     give_back()
 
 
-def _of_shards(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
-    lists = MapLists(database)
+def _of_shards(lake: Lake, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
     partials = {unit.partial for piece in work for unit in piece}
-    schemas = {partial: database.schema(partial) for partial in partials}
+    scope = scope_of_units([unit for piece in work for unit in piece])
+    # closed when they are read: DuckDB keeps the memory of its joins while it is open
+    with ThreadPoolExecutor(1) as beside, _database(lake, scope, {*LISTED, *partials}) as database:
+        beside.submit(_load_loops)
+        lists = MapLists(database)
+        schemas = {partial: database.schema(partial) for partial in partials}
 
     def make(_: int, piece: list[Unit]) -> None:
         make_of_shard(piece, lake, lists, schemas)
@@ -152,11 +146,33 @@ def _of_shards(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -
             yield piece
 
 
-def _of_series(lake: Lake, database: LakeDatabase, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
-    for piece in work:  # one by one: the files of each are spread over the cores
-        for unit in piece:
-            make_of_series(unit, lake, database)
-        yield piece
+def _load_loops() -> None:
+    """Import what counts, with Numba: half a second in which the lake is opened."""
+    from flows.partial_rows import get_ready
+
+    get_ready()
+
+
+def _of_series(lake: Lake, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
+    with _database(lake, None, {unit.partial for piece in work for unit in piece}) as database:
+        for piece in work:  # one by one: the files of each are spread over the cores
+            for unit in piece:
+                make_of_series(unit, lake, database)
+            yield piece
+
+
+def _database(lake: Lake, scope: Scope | None, views: Collection[str]) -> LakeDatabase:
+    """A part of the lake, whose files are known to be sound, with some views."""
+    return LakeDatabase(
+        lake.storage, scope=scope, memory_limit=MEMORY_LIMIT, threads=cores(), verify=False,
+        reorder_joins=False, only=views,
+    )  # fmt: skip
+
+
+def _require_sound(scope: Scope, lake: Lake) -> None:
+    """LakeError where a file in scope is not what its name says; what footers say is known from then on."""
+    lake.must_exist()
+    refuse_faulty(lake.storage, scope.takes)
 
 
 def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:
@@ -181,17 +197,15 @@ def _outdated(name: str, scope: Scope, lake: Lake, limit: int | None) -> dict[st
     return outdated
 
 
-def _make_results(
-    name: str, scope: Scope, lake: Lake, database: LakeDatabase, outdated: dict[str, dict[str, Any]]
-) -> None:
-    database.narrow(scope)
-    Partials(scope, lake).keep(database)
-    queries = spread(outdated, [database] * cores(), LakeDatabase.analyse)
-    with track("analyses", len(outdated), "queries") as advance, closing(queries):
-        for analysis, frame in queries:
-            frame = frame.select(pl.lit(name).alias("study"), pl.all())
-            lake.write_rows(_path(analysis, name), frame.to_arrow(), outdated[analysis])
-            advance(1, analysis)
+def _make_results(name: str, scope: Scope, lake: Lake, outdated: dict[str, dict[str, Any]]) -> None:
+    with _database(lake, scope, outdated) as database:
+        Partials(scope, lake).keep(database)
+        queries = spread(outdated, [database] * cores(), LakeDatabase.analyse)
+        with track("analyses", len(outdated), "queries") as advance, closing(queries):
+            for analysis, frame in queries:
+                frame = frame.select(pl.lit(name).alias("study"), pl.all())
+                lake.write_rows(_path(analysis, name), frame.to_arrow(), outdated[analysis])
+                advance(1, analysis)
 
 
 def _path(analysis: str, name: str) -> str:

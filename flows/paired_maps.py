@@ -162,7 +162,10 @@ class MapFiles:
                         yield self._maps(batch, rows)
 
     def _maps(self, batch: pa.RecordBatch, rows: np.ndarray) -> Maps:
-        numbers = {name: batch[name].take(pa.array(rows)).to_numpy() for name in NUMBERS}
+        narrow = batch.select(NUMBERS)
+        if len(rows) < len(batch):
+            narrow = narrow.take(pa.array(rows))
+        numbers = {name: narrow[name].to_numpy() for name in NUMBERS}
         vectors = {name: np.empty((len(rows), 0), np.uint8) for name in ("relevance", "rank")}
         return Maps(**numbers, **vectors | {name: _matrix(batch[name], rows) for name in self._vectors})
 
@@ -175,6 +178,10 @@ class Held:
     series: Series
     target: Target
     image_ids: np.ndarray
+
+
+LISTED = ("map_references", "map_shapes")
+"""The views that a database needs for MapLists, beside those of tables."""
 
 
 class MapLists:

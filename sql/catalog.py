@@ -157,7 +157,7 @@ class LakeDatabase:
 
     def __init__(
         self,
-        url: str,
+        place: str | Storage,
         *,
         scope: Scope | None = None,
         memory_limit: str | None = None,
@@ -165,16 +165,21 @@ class LakeDatabase:
         verify: bool = True,
         without: Collection[str] = (),
         reorder_joins: bool = True,
+        only: Collection[str] | None = None,
     ) -> None:
+        """As open_lake. place: or one that has been looked at. only: the views, beside those of tables, that
+        are there, with all that they read: to create every view takes a third of a second.
+        """
         self.scope: Scope | None = None
         self._held: set[str] = set()
+        self._only = None if only is None else package.views(only).keys()
         self._without = frozenset(without)
-        self.storage = Storage(url)
+        self.storage = Storage(place) if isinstance(place, str) else place
         self.url = self.storage.root
         self.connection = connect(memory_limit, threads, reorder_joins)
         self._watched = self.connection.cursor()
         try:
-            create_contract(self.connection)
+            create_contract(self.connection, only)
             self.storage.require_lake()
             self.storage.register(self.connection)
             if verify:
@@ -306,6 +311,8 @@ class LakeDatabase:
 
     def keep(self, partial: str, files: Sequence[str]) -> None:
         """Let a partial result be read from `files` (paths in the lake) instead of being computed."""
+        if self._only is not None and partial not in self._only:
+            return
         urls = ", ".join(literal(self.storage.glob_url("", path)) for path in files)
         rows = f"select * from read_parquet([{urls}], hive_partitioning = false)"
         if not files:  # without the statement that has no rows: to plan it alone takes a second

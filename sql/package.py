@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -115,6 +116,19 @@ def shared_views() -> dict[str, Analysis]:
 def partials() -> dict[str, Partial]:
     """The partial results of sql/partials by name: sums over partitions, which a lake may keep."""
     return _read_folder("partials", Partial)
+
+
+def views(only: Collection[str] | None = None) -> dict[str, Analysis]:
+    """Shared views, partial results and analyses by name: all, or those wanted and what they read."""
+    every = shared_views() | partials() | analyses()
+    if only is None:
+        return every
+    waiting, found = list(only), set(only) & every.keys()
+    while waiting:
+        read = every[waiting.pop()].sources & every.keys() - found
+        found |= read
+        waiting += read
+    return {name: view for name, view in every.items() if name in found}
 
 
 def checks() -> dict[str, Check]:

@@ -6,7 +6,7 @@ import csv
 import io
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
@@ -87,8 +87,10 @@ def connect(
         raise LakeError(f"DuckDB refuses {limits}: {error}") from None
 
 
-def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
+def create_contract(connection: duckdb.DuckDBPyConnection, only: Collection[str] | None = None) -> None:
     """Create macros, empty tables as the contract has them, and every analysis over these.
+
+    only: views that are wanted, with those that they read; without macros that are tables.
 
     DuckDB binds a view when it is created, with all that it reads. So that none is bound more than twice,
     each is bound over stand-ins: a view that others read is first an empty one with its columns, and is
@@ -100,7 +102,7 @@ def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
     for table in TABLES.values():
         connection.execute(f"create view {quoted(table.name)} as {empty_table(table)}")
     _create_published_figures(connection)
-    views = package.shared_views() | package.partials() | analyses()
+    views = package.views(only)
     uses = {name: views.keys() & view.sources - {name} for name, view in views.items()}
     read = set().union(*uses.values())
     order = list(TopologicalSorter(uses).static_order())
@@ -111,7 +113,8 @@ def create_contract(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"create view {quoted(name)} as {empty_rows(columns)}")
     for name in reversed(order):
         connection.execute(f"create or replace view {quoted(name)} as {views[name].sql}")
-    _create_table_macros(connection)
+    if only is None:
+        _create_table_macros(connection)
     connection.execute("create schema results")
 
 

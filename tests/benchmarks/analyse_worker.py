@@ -34,7 +34,7 @@ Seconds = defaultdict[str, float]
 def analyse(lake: str) -> dict[str, Any]:
     """Seconds of the whole, of its stages and of each analysis, and the number of results written."""
     seconds: dict[str, Seconds] = {"stages": defaultdict(float), "analyses": defaultdict(float)}
-    _timed(analysing, "_make_units", seconds["stages"], _stage)
+    _timed(analysing, "make_units", seconds["stages"], _stage)
     _timed(LakeDatabase, "analyse", seconds["analyses"], lambda *arguments: arguments[1])
     started = time.perf_counter()
     written = analysing.analyse_scope("benchmark", _scope(lake), Lake(lake))
@@ -44,7 +44,7 @@ def analyse(lake: str) -> dict[str, Any]:
 def alone(analyses: Sequence[str], lake: str) -> dict[str, Any]:
     """Seconds of some analyses, with all partial results that they need."""
     started = time.perf_counter()
-    analysed_alone(lake, _scope(lake), analyses, analysing.MEMORY_LIMIT)
+    analysed_alone(lake, _scope(lake), analyses)
     return {"seconds": time.perf_counter() - started}
 
 
@@ -53,7 +53,7 @@ def _scope(lake: str) -> Scope:
     return Scope(dataset.partition("=")[2], model.partition("=")[2])
 
 
-def _stage(_lake: Lake, units: Sequence[Unit], _database: LakeDatabase) -> str:
+def _stage(_lake: Lake, units: Sequence[Unit]) -> str:
     return "series" if units[0].shard is None else "shards"
 
 

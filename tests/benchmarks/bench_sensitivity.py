@@ -230,7 +230,7 @@ def bench_lake(lake: Path) -> bool:
         copy = linked(lake, folder / "lake")
         add_control(copy)
         started = time.perf_counter()
-        similarity = analysed_alone(str(copy), scope, ANALYSES, "1GB")[1]
+        similarity = analysed_alone(str(copy), scope, ANALYSES)[1]
         seconds = time.perf_counter() - started
     pairs = similarity.filter(measure="spearman")["pairs"].sum()
     is_full = pairs >= 0.89 * PAPER_MAPS

@@ -55,39 +55,30 @@ def folder_beside(lake: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def needed_by(*analyses: str) -> set[str]:
-    """Partial results that these analyses are made from, directly or through other views."""
-    views = package.shared_views() | package.partials() | package.analyses()
-    waiting, found = list(analyses), set(analyses)
-    while waiting:
-        more = (views[waiting.pop()].sources & views.keys()) - found
-        found |= more
-        waiting += more
-    return found & package.partials().keys()
-
-
-def analysed_alone(
-    lake: str, scope: Scope, analyses: Sequence[str], memory_limit: str | None = None
-) -> list[polars.DataFrame]:
+def analysed_alone(lake: str, scope: Scope, analyses: Sequence[str]) -> list[polars.DataFrame]:
     """Frames of some analyses by the way of `relevance-lake analyse`, and of no others.
 
     The partial results that they need are written to the lake.
     """
-    from flows.analyse import _make_units
+    from flows.analyse import MEMORY_LIMIT, make_units
     from flows.lake import Lake
     from flows.partials import Partials
-    from sql.catalog import open_lake
+    from sql.catalog import LakeDatabase
+    from sql.files import refuse_faulty
 
-    place, needed, kept = Lake(lake), needed_by(*analyses), defaultdict(list)
-    with open_lake(lake, scope=scope, memory_limit=memory_limit, reorder_joins=False) as database:
-        for of in (Partials.of_shards, Partials.of_series):
-            units = [unit for unit in of(Partials(scope, place)) if unit.partial in needed]
-            # a unit of a series is said to read all partial results there are of its shards
-            units = [replace(u, reads=tuple(read for read in u.reads if read[0] in needed)) for u in units]
-            _make_units(place, units, database)
-            for unit in units:
-                kept[unit.partial].append(unit.path)
-        database.narrow(scope)
+    place, needed, kept = Lake(lake), package.views(analyses).keys(), defaultdict(list)
+    refuse_faulty(place.storage, scope.takes)
+    for of in (Partials.of_shards, Partials.of_series):
+        units = [unit for unit in of(Partials(scope, place)) if unit.partial in needed]
+        # a unit of a series is said to read all partial results there are of its shards
+        units = [replace(u, reads=tuple(read for read in u.reads if read[0] in needed)) for u in units]
+        make_units(place, units)
+        for unit in units:
+            kept[unit.partial].append(unit.path)
+    with LakeDatabase(
+        place.storage, scope=scope, memory_limit=MEMORY_LIMIT, verify=False, reorder_joins=False,
+        only=analyses,
+    ) as database:  # fmt: skip
         for partial, files in kept.items():
             database.keep(partial, files)
         return [database.analyse(name) for name in analyses]

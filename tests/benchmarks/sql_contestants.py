@@ -31,9 +31,6 @@ LEVELS = (0.001, 0.005, 0.01, 0.1, 0.5, 0.9, 0.99, 0.995, 0.999)
 """Levels of the nine quantiles of Tables 3 and 4."""
 
 SHIFT_LEVELS = (0.1, 0.25, 0.5, 0.7, 0.9, 0.99)
-MEMORY_LIMIT = "700MB"
-"""Of DuckDB: what it counts is a part of what the process holds."""
-
 Answer = dict[str, Any]
 
 
@@ -306,7 +303,7 @@ def _analysed(question: Question, analyses: Sequence[str]) -> list[Any]:
     folder = question.files("original")[0].relative_to(question.lake).parts
     dataset, model = (part.partition("=")[2] for part in folder[1:3])
     scope = Scope(dataset, model, (question.attack,), (question.method,))
-    return analysed_alone(question.lake, scope, analyses, MEMORY_LIMIT)
+    return analysed_alone(question.lake, scope, analyses)
 
 
 CONTESTANTS = {

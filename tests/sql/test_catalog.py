@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 from lakes import ATTACKS, DATASET, METHODS, MODEL, Rows, map_columns, toy_rows, write_lake
 
-from sql.catalog import LakeError, Scope, analyses, data_dictionary, open_lake
+from sql import package
+from sql.catalog import LakeDatabase, LakeError, Scope, analyses, data_dictionary, open_lake
 from sql.tables import TABLES
 
 COMPONENTS = """
@@ -59,6 +60,16 @@ def test_a_table_without_files_is_empty_with_the_same_columns_and_types(tmp_path
             expected = full.query(f"describe {name}")
             assert bare.query(f"describe {name}").rows() == expected.rows(), name
             assert bare.query(f"select count(*) from {name}").item() == 0 or name == "study_overview"
+
+
+def test_a_view_alone_has_all_that_it_reads(root: Path) -> None:
+    with open_lake(str(root)) as full:
+        for name in analyses().keys() | package.partials().keys():
+            with LakeDatabase(str(root), only=[name]) as alone:
+                assert alone.query(f"describe {name}").rows() == full.query(f"describe {name}").rows()
+                for other in package.partials():
+                    alone.keep(other, [])
+                assert alone.query(f"select count(*) from {name}").height == 1
 
 
 def test_temporary_files_are_not_read(root: Path) -> None:
