@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 import re
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property
+from io import BytesIO
+from threading import Lock
 from typing import Any, NamedTuple
 
 from fsspec.utils import glob_translate
@@ -24,6 +28,12 @@ S3 = ("s3", "s3a")
 
 TAIL = 2**16
 """Bytes of a file's end that are read at once: more than the footer of a partition file has."""
+
+SMALL = 2 * TAIL
+"""Bytes of a file that is read whole where its end is asked for: mostly it is read later on."""
+
+WHOLE = 2**20
+"""Bytes of a file that is read whole, and kept, where it is opened."""
 
 AHEAD = 2**16
 """Bytes read beyond what is asked for: narrow columns stand side by side."""
@@ -47,6 +57,32 @@ class Listed(NamedTuple):
     tag: str | None = None
 
 
+class _Kept:
+    """Files that were read, up to so many bytes: those that were asked for last."""
+
+    def __init__(self, bytes: int) -> None:
+        self._left = bytes
+        self._files: OrderedDict[tuple[Any, ...], bytes] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: tuple[Any, ...]) -> bytes | None:
+        with self._lock:
+            if key in self._files:
+                self._files.move_to_end(key)
+            return self._files.get(key)
+
+    def put(self, key: tuple[Any, ...], data: bytes) -> None:
+        with self._lock:
+            self._left += len(self._files.pop(key, b"")) - len(data)
+            self._files[key] = data
+            while self._left < 0:
+                self._left += len(self._files.popitem(last=False)[1])
+
+
+KEPT = _Kept(2**27)
+"""Of all lakes of this process: every step of a run opens its lake anew."""
+
+
 class Bucket:
     """The part of an fsspec file system under one root; paths given and returned are relative to it."""
 
@@ -58,6 +94,7 @@ class Bucket:
         self.remote = _file_system(url, self.protocol) if remote is None else remote
         self.path = str(self.remote._strip_protocol(url.rstrip("/")))
         self.root = f"{self.protocol}://{self.path}"
+        self._own = object()
 
     @cached_property
     def _files(self) -> dict[str, Listed]:
@@ -119,6 +156,15 @@ class Bucket:
         One that was replaced since it was listed is refused (OSError), not read in part.
         """
         listed = self.listed(path)
+        if listed is None or not 0 < listed.size <= WHOLE:
+            return self._open(path, listed, ahead)
+        if (data := KEPT.get(key := self._key(path, listed))) is None:
+            with self._open(path, listed, listed.size) as file:
+                data = file.read()
+            KEPT.put(key, data)
+        return BytesIO(data)
+
+    def _open(self, path: str, listed: Listed | None, ahead: int) -> Any:
         if listed is None or self.protocol not in S3:
             return self.remote.open(f"{self.path}/{path}", "rb", block_size=ahead)
         file = self.remote.open(f"{self.path}/{path}", "rb", block_size=ahead, size=listed.size)
@@ -130,16 +176,28 @@ class Bucket:
     def tails(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
         """The last bytes of files, None of a file that is gone; a request a file, many side by side."""
         for first in range(0, len(paths), SIDE_BY_SIDE):
-            some = paths[first : first + SIDE_BY_SIDE]
-            sizes = [listed and listed.size for listed in map(self.listed, some)]
-            starts = [-TAIL if size is None else max(0, size - TAIL) for size in sizes]
-            full = [f"{self.path}/{path}" for path in some]
-            with named_faults(self.root):
-                found = self.remote.cat_ranges(full, starts, sizes, on_error="return")
-                for one in found:
-                    if isinstance(one, Exception) and not isinstance(one, FileNotFoundError):
-                        raise one
-            yield from zip(some, (None if isinstance(one, Exception) else one for one in found), strict=True)
+            some = {path: self.listed(path) for path in paths[first : first + SIDE_BY_SIDE]}
+            kept = {path: KEPT.get(self._key(path, listed)) for path, listed in some.items() if listed}
+            wanted = [path for path in some if kept.get(path) is None]
+            found = kept | dict(zip(wanted, self._ends(wanted), strict=True))
+            yield from ((path, found[path]) for path in some)
+
+    def _ends(self, paths: Sequence[str]) -> Iterator[bytes | None]:
+        """The same, of files that are not kept; small ones are from then on."""
+        listed = [self.listed(path) for path in paths]
+        sizes = [one and one.size for one in listed]
+        starts = [-TAIL if size is None else 0 if size <= SMALL else size - TAIL for size in sizes]
+        with named_faults(self.root):
+            full = [f"{self.path}/{path}" for path in paths]
+            found = self.remote.cat_ranges(full, starts, sizes, on_error="return")
+            for one in found:
+                if isinstance(one, Exception) and not isinstance(one, FileNotFoundError):
+                    raise one
+        for path, facts, end in zip(paths, listed, found, strict=True):
+            # of a file that was replaced by a longer one since it was listed, the end is missing
+            if facts and facts.size <= SMALL and not isinstance(end, Exception) and end.endswith(b"PAR1"):
+                KEPT.put(self._key(path, facts), end)
+            yield None if isinstance(end, Exception) else end
 
     def put(self, path: str, data: bytes, kind: str | None = None) -> None:
         """Write a file, of a media type if one is given, in one request: a reader sees all of it or
@@ -151,13 +209,17 @@ class Bucket:
         whole |= {"ContentType": kind} if kind and self.protocol in S3 else {}
         with named_faults(self.root):
             self.remote.pipe_file(f"{self.path}/{path}", data, **whole)
-        self._note(path, Listed(len(data)))
+        self._note(path, Listed(len(data), datetime.now(UTC)))
 
     def remove(self, path: str) -> None:
         """Delete a file."""
         with named_faults(self.root):
             self.remote.rm_file(f"{self.path}/{path}")
         self._note(path, None)
+
+    def _key(self, path: str, listed: Listed) -> tuple[Any, ...]:
+        """What tells this file from others, and from what it was; no other bucket knows a digest to come."""
+        return self.root, path, listed.tag or (self._own, listed.modified)
 
     def _note(self, path: str, listed: Listed | None) -> None:
         """Keep the listing, where there is one, as it would be now."""
