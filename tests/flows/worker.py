@@ -82,8 +82,8 @@ def _child(asked: dict[str, Any]) -> int:
 
     put, sync = Lake.put, os.fsync
 
-    def noting_put(self: Lake, path: str, data: bytes) -> str:
-        written = put(self, path, data)
+    def noting_put(self: Lake, path: str, *rest: Any) -> str:
+        written = put(self, path, *rest)
         say(f"wrote {path}")
         return written
 
