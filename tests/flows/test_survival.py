@@ -139,7 +139,7 @@ def test_sixty_kills_lose_nothing_and_double_nothing(worker, undisturbed, tmp_pa
             else:
                 time.sleep(random.uniform(0, 2))
             if child.is_over:
-                break
+                continue
             fell[child.step] += 1
             child.kill()
             half_written += bool(temporary_files(lake))
