@@ -58,12 +58,19 @@ class Server:
         return done.stdout
 
     def ask(self, path: str, **body: Any) -> Any:
-        """The answer of the API to a POST."""
+        """The answer of the API to a POST, asked again while the server's SQLite is busy."""
         request = urllib.request.Request(
             f"{self.url}/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)
+        for wait in (1, 2, 4, 8, 16, 0):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or not wait:
+                    raise
+                time.sleep(wait)
+        raise AssertionError("unreachable")
 
     def deployment(self, name: str) -> dict[str, Any]:
         [found] = self.ask("deployments/filter", deployments={"name": {"any_": [name]}})
