@@ -55,10 +55,8 @@ def test_serve_fires_twice(server, study_file, lake_copy):
     assert (types["study"], types["lake"], types["limit"]) == ("string", "string", "integer")
     assert all(field["description"] for field in form.values())
     assert deployment["parameters"]["lake"] == str(lake_copy)
-    shown = {
-        artifact["key"]: artifact["data"]
-        for artifact in server.ask("artifacts/filter", sort="CREATED_ASC", limit=200)
-    }
+    artifacts = server.ask("artifacts/filter", sort="CREATED_DESC", limit=200)
+    shown = {artifact["key"]: artifact["data"] for artifact in reversed(artifacts)}
     assert "| adversarials | 10 | 18 |" in shown["small-summary"]
     assert "### lbfgs: success in %" in shown["small-success"]
     assert (lake_copy / "reports" / "small.html").as_uri() in shown["small-report"]
