@@ -69,8 +69,12 @@ def gradients(address: str, study: Path, lake: Path, seconds: float) -> float:
     """Gradients a second that all workers together compute at the same time."""
     from distributed import Client
 
+    from flows.cluster import CAPTION
+    from flows.worker import Worker
+
     client: Any
     with Client(address, set_as_default=False) as client:
+        client.register_plugin(Worker(), name=CAPTION)  # before TensorFlow starts, which keeps its threads
         arguments = str(study), str(lake), seconds
         futures = [client.submit(warm, *arguments, workers=[w], pure=False) for w in client.nthreads()]
         return sum(future.result() for future in futures)
