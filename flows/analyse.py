@@ -109,6 +109,7 @@ def merge(study: Study, lake: Lake) -> int:
     scope = scope_of(study, lake)
     outdated = _outdated(study.name, scope, lake, study.limit)
     if outdated:
+        _require_sound(scope, lake)
         _make_results(study.name, scope, lake, outdated)
     return len(outdated)
 
@@ -147,14 +148,15 @@ def _of_shards(lake: Lake, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
 
 
 def _load_loops() -> None:
-    """Import what counts, with Numba: half a second in which the lake is opened."""
+    """Import what counts, with Numba: half a second in which the lake is listed."""
     from flows.partial_rows import get_ready
 
     get_ready()
 
 
 def _of_series(lake: Lake, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
-    with _database(lake, None, {unit.partial for piece in work for unit in piece}) as database:
+    scope = scope_of_units([unit for piece in work for unit in piece])
+    with _database(lake, scope, {unit.partial for piece in work for unit in piece}) as database:
         for piece in work:  # one by one: the files of each are spread over the cores
             for unit in piece:
                 make_of_series(unit, lake, database)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
+from hashlib import md5
 from io import BytesIO
 from threading import Lock
 from typing import Any, NamedTuple
@@ -94,7 +95,6 @@ class Bucket:
         self.remote = _file_system(url, self.protocol) if remote is None else remote
         self.path = str(self.remote._strip_protocol(url.rstrip("/")))
         self.root = f"{self.protocol}://{self.path}"
-        self._own = object()
 
     @cached_property
     def _files(self) -> dict[str, Listed]:
@@ -156,12 +156,13 @@ class Bucket:
         One that was replaced since it was listed is refused (OSError), not read in part.
         """
         listed = self.listed(path)
-        if listed is None or not 0 < listed.size <= WHOLE:
+        if listed is None or not listed.tag or not 0 < listed.size <= WHOLE:
             return self._open(path, listed, ahead)
         if (data := KEPT.get(key := self._key(path, listed))) is None:
             with self._open(path, listed, listed.size) as file:
                 data = file.read()
-            KEPT.put(key, data)
+            if len(data) == listed.size:
+                KEPT.put(key, data)
         return BytesIO(data)
 
     def _open(self, path: str, listed: Listed | None, ahead: int) -> Any:
@@ -184,6 +185,8 @@ class Bucket:
 
     def _ends(self, paths: Sequence[str]) -> Iterator[bytes | None]:
         """The same, of files that are not kept; small ones are from then on."""
+        if not paths:
+            return
         listed = [self.listed(path) for path in paths]
         sizes = [one and one.size for one in listed]
         starts = [-TAIL if size is None else 0 if size <= SMALL else size - TAIL for size in sizes]
@@ -194,8 +197,8 @@ class Bucket:
                 if isinstance(one, Exception) and not isinstance(one, FileNotFoundError):
                     raise one
         for path, facts, end in zip(paths, listed, found, strict=True):
-            # of a file that was replaced by a longer one since it was listed, the end is missing
-            if facts and facts.size <= SMALL and not isinstance(end, Exception) and end.endswith(b"PAR1"):
+            # a file that was replaced since it was listed is not what its digest says
+            if facts and facts.tag and not isinstance(end, Exception) and _is(end, facts):
                 KEPT.put(self._key(path, facts), end)
             yield None if isinstance(end, Exception) else end
 
@@ -218,8 +221,8 @@ class Bucket:
         self._note(path, None)
 
     def _key(self, path: str, listed: Listed) -> tuple[Any, ...]:
-        """What tells this file from others, and from what it was; no other bucket knows a digest to come."""
-        return self.root, path, listed.tag or (self._own, listed.modified)
+        """What tells this file from others, and from what it was; without a digest none is kept."""
+        return self.root, path, listed.tag
 
     def _note(self, path: str, listed: Listed | None) -> None:
         """Keep the listing, where there is one, as it would be now."""
@@ -228,6 +231,11 @@ class Bucket:
             if listed:
                 self._files[path] = listed
             self.__dict__.pop("_paths", None)
+
+
+def _is(data: bytes, listed: Listed) -> bool:
+    """Whether this is all of the listed file: S3's digest of an object put at once is its MD5, as a rule."""
+    return len(data) == listed.size and md5(data).hexdigest() == (listed.tag or "").strip('"')
 
 
 def _file_system(url: str, protocol: str) -> Any:
