@@ -18,6 +18,7 @@ from flows.partials import Partials, Unit, make_of_series, make_of_shard, scope_
 from flows.pieces import PIECES_A_WORKER
 from flows.plan import ORIGINAL, Plan
 from flows.progress import track
+from flows.storage_faults import steadily
 from flows.study import Study
 from sql.catalog import LakeDatabase, Scope, analyses
 from sql.files import refuse_faulty
@@ -54,7 +55,6 @@ def analyse_scope(name: str, scope: Scope, lake: Lake, limit: int | None = None)
 
     limit: of how many images, where a study is not of all; kept with the results.
     """
-    _require_sound(scope, lake)
     outdated = _outdated(name, scope, lake, limit)
     if outdated:
         for units in _stages(scope, lake):
@@ -81,7 +81,6 @@ def stages(study: Study, lake: Lake) -> Iterator[list[list[Unit]]]:
     """
     lake.refresh()
     scope = scope_of(study, lake)
-    _require_sound(scope, lake)
     if _outdated(study.name, scope, lake, study.limit):
         for units in _stages(scope, lake):
             yield list(together(units))
@@ -109,7 +108,6 @@ def merge(study: Study, lake: Lake) -> int:
     scope = scope_of(study, lake)
     outdated = _outdated(study.name, scope, lake, study.limit)
     if outdated:
-        _require_sound(scope, lake)
         _make_results(study.name, scope, lake, outdated)
     return len(outdated)
 
@@ -119,25 +117,28 @@ def make_units(lake: Lake, units: Sequence[Unit]) -> None:
     work = list(together(units))
     if not work:
         return
-    of_series = units[0].shard is None
+    wanted = [unit for piece in work for unit in piece]
+    scope, partials = scope_of_units(wanted), {unit.partial for unit in wanted}
+    of_series = wanted[0].shard is None
     what, unit_name = ("quantiles", "series") if of_series else ("values and ranks", "shards")
     with (
         track(what, len(work), unit_name) as advance,
-        closing((_of_series if of_series else _of_shards)(lake, work)) as done,
+        closing((_of_series if of_series else _of_shards)(lake, work, scope, partials)) as done,
     ):
         for piece in done:
             advance(1, " ".join(piece[0].series[2:4]))
     give_back()
 
 
-def _of_shards(lake: Lake, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
-    partials = {unit.partial for piece in work for unit in piece}
-    scope = scope_of_units([unit for piece in work for unit in piece])
-    # closed when they are read: DuckDB keeps the memory of its joins while it is open
-    with ThreadPoolExecutor(1) as beside, _database(lake, scope, {*LISTED, *partials}) as database:
+def _of_shards(
+    lake: Lake, work: Sequence[list[Unit]], scope: Scope, partials: set[str]
+) -> Generator[list[Unit]]:
+    with ThreadPoolExecutor(1) as beside:
         beside.submit(_load_loops)
-        lists = MapLists(database)
-        schemas = {partial: database.schema(partial) for partial in partials}
+        # closed when they are read: DuckDB keeps the memory of its joins while it is open
+        with _database(lake, scope, {*LISTED, *partials}) as database:
+            lists = MapLists(database)
+            schemas = {partial: database.schema(partial) for partial in partials}
 
     def make(_: int, piece: list[Unit]) -> None:
         make_of_shard(piece, lake, lists, schemas)
@@ -148,33 +149,29 @@ def _of_shards(lake: Lake, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
 
 
 def _load_loops() -> None:
-    """Import what counts, with Numba: half a second in which the lake is listed."""
-    from flows.partial_rows import get_ready
+    """Import what counts, with Numba: half a second in which the lake is opened and listed."""
+    import flows.partial_rows  # noqa: F401
+    from compute.compiled import get_ready
 
     get_ready()
 
 
-def _of_series(lake: Lake, work: Sequence[list[Unit]]) -> Generator[list[Unit]]:
-    scope = scope_of_units([unit for piece in work for unit in piece])
-    with _database(lake, scope, {unit.partial for piece in work for unit in piece}) as database:
+def _of_series(
+    lake: Lake, work: Sequence[list[Unit]], scope: Scope, partials: set[str]
+) -> Generator[list[Unit]]:
+    with _database(lake, scope, partials) as database:
         for piece in work:  # one by one: the files of each are spread over the cores
             for unit in piece:
                 make_of_series(unit, lake, database)
             yield piece
 
 
-def _database(lake: Lake, scope: Scope | None, views: Collection[str]) -> LakeDatabase:
+def _database(lake: Lake, scope: Scope, views: Collection[str]) -> LakeDatabase:
     """A part of the lake, whose files are known to be sound, with some views."""
     return LakeDatabase(
         lake.storage, scope=scope, memory_limit=MEMORY_LIMIT, threads=cores(), verify=False,
         reorder_joins=False, only=views,
     )  # fmt: skip
-
-
-def _require_sound(scope: Scope, lake: Lake) -> None:
-    """LakeError where a file in scope is not what its name says; what footers say is known from then on."""
-    lake.must_exist()
-    refuse_faulty(lake.storage, scope.takes)
 
 
 def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:
@@ -184,7 +181,13 @@ def _stages(scope: Scope, lake: Lake) -> Iterator[list[Unit]]:
 
 
 def _outdated(name: str, scope: Scope, lake: Lake, limit: int | None) -> dict[str, dict[str, Any]]:
-    """What each analysis is to be made from, of those whose result is missing or made from else."""
+    """What each analysis is to be made from, of those whose result is missing or made from else.
+
+    LakeError where a file in scope is not what its name says.
+    """
+    lake.must_exist()
+    # first: what it reads of footers is known from then on
+    steadily(lake.url, "looked at", lambda: refuse_faulty(lake.storage, scope.takes))
     inputs = _inputs(scope, lake)
     lake.read_footers(lake.paths("results"))
     outdated: dict[str, dict[str, Any]] = {}

@@ -39,17 +39,15 @@ def missing(study: Study, lake: Lake, force: bool = False) -> tuple[list[Piece],
     """What lacks of attacks, and what lacks of controls, which need the attacks' examples; `force`: all."""
     plan = Plan(study, lake)
     chosen = plan.chosen()
-    lake.look_up(
-        partition
+    planned = {
+        attack.id: {shard: plan.adversarials(attack, shard, chosen) for shard in chosen.shards()}
         for attack in study.subjects
-        for shard in chosen.shards()
-        for partition in plan.adversarials(attack, shard, chosen)
-    )
+    }
+    lake.look_up(p for shards in planned.values() for wanted in shards.values() for p in wanted)
     attacks: list[Piece] = []
     controlling: list[Piece] = []
     for attack in study.subjects:
-        for shard in chosen.shards():
-            wanted = plan.adversarials(attack, shard, chosen)
+        for shard, wanted in planned[attack.id].items():
             if force:
                 require_replaceable(lake, wanted)
             lacking = [p for p in wanted if force or lake.find(p) is None]

@@ -14,7 +14,6 @@ import numpy as np
 import pyarrow as pa
 
 from compute import cells, comparison, pair_measures, similarity
-from compute.compiled import get_ready
 from compute.ranking import top_places
 from flows.lake import Lake
 from flows.paired_maps import (
@@ -32,8 +31,6 @@ from flows.paired_maps import (
 from flows.parallel import cores, spread
 from sql import package
 from sql.catalog import LakeDatabase
-
-__all__ = ["get_ready", "rows_of_shard", "wanted_values"]
 
 Columns = dict[str, Any]
 """Columns of a table: arrays [rows]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -29,11 +29,7 @@ class Analysis:
     def definition(self) -> str:
         """The statement with everything in this package that decides its rows."""
         views = shared_views() | partials()
-        needed, found = [self], {self.name: self.sql}
-        while needed:
-            more = needed.pop().sources & views.keys() - found.keys()
-            found |= {name: views[name].sql for name in more}
-            needed += [views[name] for name in more]
+        found = {name: views[name].sql for name in _read_by(self.sources, views)} | {self.name: self.sql}
         defined = [re.sub("^ *--.*\n", "", script, flags=re.MULTILINE) for script in macros()]
         return "\n".join([*defined, *(found[name] for name in sorted(found))])
 
@@ -123,12 +119,19 @@ def views(only: Collection[str] | None = None) -> dict[str, Analysis]:
     every = shared_views() | partials() | analyses()
     if only is None:
         return every
-    waiting, found = list(only), set(only) & every.keys()
+    found = _read_by(only, every)
+    return {name: view for name, view in every.items() if name in found}
+
+
+def _read_by(names: Collection[str], views: Mapping[str, Analysis]) -> set[str]:
+    """Those of the names that are views, and the views that they read, directly or through others."""
+    found = set(names) & views.keys()
+    waiting = list(found)
     while waiting:
-        read = every[waiting.pop()].sources & every.keys() - found
+        read = views[waiting.pop()].sources & views.keys() - found
         found |= read
         waiting += read
-    return {name: view for name, view in every.items() if name in found}
+    return found
 
 
 def checks() -> dict[str, Check]:

@@ -153,7 +153,8 @@ class Bucket:
     def open(self, path: str, ahead: int = AHEAD) -> Any:
         """A file, to read bytes from. What the listing says of it saves a request for each.
 
-        One that was replaced since it was listed is refused (OSError), not read in part.
+        One that was replaced since it was listed is refused (OSError), not read in part; a small one that
+        was read before comes as it was listed.
         """
         listed = self.listed(path)
         if listed is None or not listed.tag or not 0 < listed.size <= WHOLE:
@@ -175,7 +176,10 @@ class Bucket:
         return file
 
     def tails(self, paths: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
-        """The last bytes of files, None of a file that is gone; a request a file, many side by side."""
+        """The last bytes of files, None of a file that is gone; a request a file, many side by side.
+
+        Small files that were read before come as they were listed, without a request.
+        """
         for first in range(0, len(paths), SIDE_BY_SIDE):
             some = {path: self.listed(path) for path in paths[first : first + SIDE_BY_SIDE]}
             kept = {path: KEPT.get(self._key(path, listed)) for path, listed in some.items() if listed}
@@ -198,7 +202,7 @@ class Bucket:
                     raise one
         for path, facts, end in zip(paths, listed, found, strict=True):
             # a file that was replaced since it was listed is not what its digest says
-            if facts and facts.tag and not isinstance(end, Exception) and _is(end, facts):
+            if facts and not isinstance(end, Exception) and _is(end, facts):
                 KEPT.put(self._key(path, facts), end)
             yield None if isinstance(end, Exception) else end
 

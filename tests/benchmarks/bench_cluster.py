@@ -11,7 +11,6 @@ Run from the repository root: python -m tests.benchmarks.bench_cluster [--images
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tests.benchmarks.lakes import dataset_section
 from tests.flows.test_cluster import processes
 
 BAR = 1.7
@@ -43,9 +43,7 @@ def write_study(file: Path, images: int) -> None:
 
     methods = [*PAPER_RULES, *(f"published-{rule}" for rule in PAPER_RULES)]
     listed = ", ".join(f'"{method}"' for method in methods)
-    cifar10 = os.environ.get("CIFAR10")
-    dataset = f'source = "cifar10"\npath = "{cifar10}"' if cifar10 else 'source = "cifar10-samples"'
-    file.write_text(STUDY.format(methods=listed, limit=images, dataset=dataset))
+    file.write_text(STUDY.format(methods=listed, limit=images, dataset=dataset_section()))
 
 
 def warm(study: str, lake: str, seconds: float) -> float:
@@ -99,7 +97,11 @@ def measure(workers: int, study: Path, ingested: Path, folder: Path, flows: Any)
     return found
 
 
-def main(images: Annotated[int, typer.Option(min=1, help="Images of the study.")] = 150) -> None:
+def main(
+    images: Annotated[
+        int, typer.Option(min=1, max=1000, help="Images of the study, all in one shard.")
+    ] = 150,
+) -> None:
     """Compare two workers with one."""
     from flows.plan import opened
     from flows.steps import prefect_flows

@@ -28,6 +28,7 @@ import typer
 
 from flows.lake import Lake
 from flows.run_log import logged_runs, read_log
+from tests.benchmarks.lakes import dataset_section
 from tests.benchmarks.measuring import verdict
 
 STUDY = """
@@ -160,16 +161,12 @@ def main(
     """Print both figures and whether they meet their bars."""
     if peer:
         return compute(peer)
-    cifar = os.environ.get("CIFAR10")
-    if not cifar:
+    if not os.environ.get("CIFAR10"):
         images = min(images, 20)
-    dataset = (
-        f'source = "cifar10"\nsplit = "test"\npath = "{cifar}"' if cifar else 'source = "cifar10-samples"'
-    )
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         place = Path(folder)
         for name, limit in (("warm", 1), ("study", images)):
-            (place / f"{name}.toml").write_text(STUDY.format(limit=limit, dataset=dataset))
+            (place / f"{name}.toml").write_text(STUDY.format(limit=limit, dataset=dataset_section()))
         run_study(place / "warm.toml", place / "warm", place / "prefect")
         waited, steps = run_study(place / "study.toml", place / "lake", place / "prefect")
         command = [

@@ -27,6 +27,14 @@ BANDS = ("topk_overlap", "rank_shift", "rank_shift_quantiles")
 QUANTILES = ("relevance_quantiles",)
 
 
+def dataset_section() -> str:
+    """Keys of a study's [dataset]: CIFAR-10 where $CIFAR10 names its folder, or the demonstration's."""
+    cifar10 = os.environ.get("CIFAR10")
+    return (
+        f'source = "cifar10"\nsplit = "test"\npath = "{cifar10}"' if cifar10 else 'source = "cifar10-samples"'
+    )
+
+
 def linked(lake: Path, copy: Path, shards: Collection[int] | None = None, method: str | None = None) -> Path:
     """A copy of hard links of the lake's tables, of some shards or of one method's maps only.
 
@@ -60,10 +68,9 @@ def analysed_alone(lake: str, scope: Scope, analyses: Sequence[str]) -> list[pol
 
     The partial results that they need are written to the lake.
     """
-    from flows.analyse import MEMORY_LIMIT, make_units
+    from flows.analyse import _database, make_units
     from flows.lake import Lake
     from flows.partials import Partials
-    from sql.catalog import LakeDatabase
     from sql.files import refuse_faulty
 
     place, needed, kept = Lake(lake), package.views(analyses).keys(), defaultdict(list)
@@ -75,10 +82,7 @@ def analysed_alone(lake: str, scope: Scope, analyses: Sequence[str]) -> list[pol
         make_units(place, units)
         for unit in units:
             kept[unit.partial].append(unit.path)
-    with LakeDatabase(
-        place.storage, scope=scope, memory_limit=MEMORY_LIMIT, verify=False, reorder_joins=False,
-        only=analyses,
-    ) as database:  # fmt: skip
+    with _database(place, scope, analyses) as database:
         for partial, files in kept.items():
             database.keep(partial, files)
         return [database.analyse(name) for name in analyses]

@@ -31,6 +31,7 @@ LEVELS = (0.001, 0.005, 0.01, 0.1, 0.5, 0.9, 0.99, 0.995, 0.999)
 """Levels of the nine quantiles of Tables 3 and 4."""
 
 SHIFT_LEVELS = (0.1, 0.25, 0.5, 0.7, 0.9, 0.99)
+
 Answer = dict[str, Any]
 
 
