@@ -1,4 +1,9 @@
-"""Memory that is free again, but not yet the system's."""
+"""Memory that is free again, but not yet the system's.
+
+Where the C library is glibc, importing this module bounds the arenas of its malloc to one a core. By default
+it makes up to eight a core, each of which keeps what it once held: analysing all of the paper's maps took
+0.82 GB in place of 0.67, and grew with their number.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,20 @@ import ctypes
 from contextlib import suppress
 
 import pyarrow as pa
+
+from flows.parallel import cores
+
+M_ARENA_MAX = -8
+"""Of malloc.h; what it says holds for the arenas that are not there yet."""
+
+
+def bound_arenas() -> None:
+    """Let malloc have as many arenas as there are cores; more are of use only to more threads at once."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, cores())
+
+
+bound_arenas()
 
 
 def give_back() -> None:
