@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -85,28 +86,28 @@ class SimulatedBucket(AbstractFileSystem):
         plain = re.sub(r"target=\d+", "target=0", path)
         return re.sub(r"ids-\d+-\d+-.*", "", plain) if path.startswith("relevance") else plain
 
-    def names(self) -> Iterator[tuple[str, int]]:
-        """Path and size of every file."""
+    def names(self) -> Iterator[tuple[str, int, str]]:
+        """Path, size and digest of every file."""
         for template, data in self._templates.items():
-            size = len(data)
+            facts = len(data), f'"{md5(data).hexdigest()}"'
             by_class = "target=0" in template
             for target in range(self.classes) if by_class else [0]:
                 name = template.replace("target=0", f"target={target}")
                 if not template.startswith("relevance"):
-                    yield name, size
+                    yield name, *facts
                     continue
                 rows = ROWS if by_class else SHARD
                 for first in range(0, self.images, SHARD):
-                    yield f"{name}ids-{first}-{first + SHARD - 1}-rows-{rows}.parquet", size
+                    yield f"{name}ids-{first}-{first + SHARD - 1}-rows-{rows}.parquet", *facts
 
     def find(self, path: str, maxdepth: Any = None, withdirs: bool = False, detail: bool = False, **_: Any):
         """A listing as s3fs gives it."""
         time = datetime(2026, 1, 1, tzinfo=UTC)
         found = {}
-        for name, size in self.names():
+        for name, size, tag in self.names():
             key = f"bucket/lake/{name}"
             found[key] = {
-                "Key": key, "LastModified": time, "ETag": f'"{hash(key):032x}"', "Size": size,
+                "Key": key, "LastModified": time, "ETag": tag, "Size": size,
                 "StorageClass": "STANDARD", "type": "file", "size": size, "name": key,
             }  # fmt: skip
         return found if detail else list(found)
