@@ -159,7 +159,7 @@ def _load_loops() -> None:
 def _of_series(
     lake: Lake, work: Sequence[list[Unit]], scope: Scope, partials: set[str]
 ) -> Generator[list[Unit]]:
-    with _database(lake, scope, partials, threads=1) as database:
+    with _database(lake, scope, partials) as database:
         for piece in work:  # one by one: the files of each are spread over the cores
             for unit in piece:
                 make_of_series(unit, lake, database)

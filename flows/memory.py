@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
-from flows.parallel import cores
+from flows.parallel import cores, worker_threads
 
 M_ARENA_MAX = -8
 """Of malloc.h; what it says holds for the arenas that are not there yet."""
@@ -21,7 +21,7 @@ M_ARENA_MAX = -8
 def bound_arenas() -> None:
     """Let malloc have as many arenas as there are cores; more are of use only to more threads at once."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, cores())
+        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, worker_threads() or cores())
 
 
 bound_arenas()
