@@ -1,8 +1,8 @@
 """Memory that is free again, but not yet the system's.
 
 Where the C library is glibc, importing this module bounds the arenas of its malloc to one a core. By default
-it makes up to eight a core, each of which keeps what it once held: analysing all of the paper's maps took
-0.82 GB in place of 0.67, and grew with their number.
+it makes up to eight a core, each of which keeps what it once held, so that memory grows with the number of
+threads and with time: 0.1 GB where all of the paper's maps are analysed.
 """
 
 from __future__ import annotations
