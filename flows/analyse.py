@@ -167,7 +167,7 @@ def _of_series(
 
 
 def _database(lake: Lake, scope: Scope, views: Collection[str], threads: int | None = None) -> LakeDatabase:
-    """A part of the lake, whose files are known to be sound, with some views; threads: of a query."""
+    """A part of the lake, whose files are known to be sound, with some views; threads: None for all cores."""
     return LakeDatabase(
         lake.storage, scope=scope, memory_limit=MEMORY_LIMIT, threads=threads or cores(), verify=False,
         reorder_joins=False, only=views,
@@ -203,8 +203,8 @@ def _outdated(name: str, scope: Scope, lake: Lake, limit: int | None) -> dict[st
 
 
 def _make_results(name: str, scope: Scope, lake: Lake, outdated: dict[str, dict[str, Any]]) -> None:
-    # a core each: an analysis that has them all beside another takes more memory, and is no sooner done
-    with _database(lake, scope, outdated, threads=1) as database:
+    # side by side with a core each: with all cores each they take more memory, and on two no less time
+    with _database(lake, scope, outdated, threads=max(1, cores() // len(outdated))) as database:
         Partials(scope, lake).keep(database)
         queries = spread(outdated, [database] * cores(), LakeDatabase.analyse)
         with track("analyses", len(outdated), "queries") as advance, closing(queries):

@@ -1,30 +1,27 @@
-"""Memory that is free again, but not yet the system's.
-
-Where the C library is glibc, importing this module bounds the arenas of its malloc to one a core. By default
-it makes up to eight a core, each of which keeps what it once held, so that memory grows with the number of
-threads and with time: 0.1 GB where all of the paper's maps are analysed.
-"""
+"""Memory that is free again, but not yet the system's."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 
-import pyarrow as pa
-
-from flows.parallel import cores, worker_threads
+from flows.parallel import cores
 
 M_ARENA_MAX = -8
-"""Of malloc.h; what it says holds for the arenas that are not there yet."""
+"""Of glibc's malloc.h."""
 
 
 def bound_arenas() -> None:
-    """Let malloc have as many arenas as there are cores; more are of use only to more threads at once."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, worker_threads() or cores())
+    """Let glibc's malloc have as many arenas as there are cores, unless MALLOC_ARENA_MAX says how many.
 
-
-bound_arenas()
+    By default it makes up to eight a core, each of which keeps what it once held, so that memory grows with
+    the number of threads and with time: by 0.1 GB where all of the paper's maps are analysed. Of use early in
+    a process: it keeps the arenas that there are, and where these are more than eight it may make others.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, cores())
 
 
 def give_back() -> None:
@@ -33,6 +30,8 @@ def give_back() -> None:
     Threads that allocate and free in turn leave free memory in arenas of glibc's malloc, up to gigabytes in
     a long run; Arrow's pool keeps some, too. Where the C library is another one, Arrow's is all.
     """
+    import pyarrow as pa
+
     pa.default_memory_pool().release_unused()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -3,8 +3,8 @@
 A study is run by `relevance-lake run`; its log says how long it took to the first task, and how long the
 steps attack and explain took. The peer does their work without flows and lake, in a process of its own:
 attacks, relevance maps, their scaling and ranking, and the encoding of Parquet files, into memory. Both
-have loaded the network before and compile within what is timed. Both take turns, and the quickest of
-each counts: one and the same attack takes some percent more or less from one time to the next. Bars: the
+have loaded the network before and compile within what is timed. Both take turns, and the least seconds of
+each step count: one and the same attack takes some percent more or less from one time to the next. Bars: the
 steps take at most 5 % longer than the peer, the first task begins within 25 s.
 
 Prefect's home is warm: a study of one image is run before. Where $CIFAR10 names a folder of CIFAR-10, the
@@ -188,7 +188,7 @@ def main(
             peers.append(run_peer(place / "study.toml"))
             took = (f"{step} {found[-1][1][step]:.1f} and {alone:.1f} s" for step, alone in peers[-1].items())
             print(f"round {turn + 1}, in the study and alone: {', '.join(took)}", flush=True)
-    waited = min(seconds for seconds, _ in found)
+    waited = max(seconds for seconds, _ in found)
     steps, own = quickest([steps for _, steps in found]), quickest(peers)
     for step, seconds in own.items():
         share = steps[step] / seconds - 1

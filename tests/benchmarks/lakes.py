@@ -66,7 +66,8 @@ def folder_beside(lake: Path) -> Iterator[Path]:
 def analysed_alone(lake: str, scope: Scope, analyses: Sequence[str]) -> list[polars.DataFrame]:
     """Frames of some analyses by the way of `relevance-lake analyse`, and of no others.
 
-    The partial results that they need are written to the lake.
+    The partial results that they need are written to the lake. The analyses come one after the other, each on
+    all cores.
     """
     from flows.analyse import _database, make_units
     from flows.lake import Lake

@@ -206,14 +206,13 @@ def processes(
 ) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A scheduler and workers of one thread as processes of their own: its address, and the workers.
 
-    a_core_each: a worker has a core to itself, as on a host that has no more; else all of this machine's.
+    a_core_each: a worker has one core, as on a host that has no more; else all of this machine's.
     """
     port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     scheduler = [*DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
     worker = [*DASK, "worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
-    cores = sorted(os.sched_getaffinity(0))
     started: list[subprocess.Popen[bytes]] = []
     with (folder / "dask.log").open("wb") as log:
         try:
@@ -221,9 +220,10 @@ def processes(
                 process = subprocess.Popen(
                     words, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT
                 )
-                if started and a_core_each:  # before it has other threads, which do as the first
-                    os.sched_setaffinity(process.pid, {cores[(len(started) - 1) % len(cores)]})
                 started.append(process)
+                if a_core_each and len(started) > 1:  # before it has other threads, which do as the first
+                    cores = sorted(os.sched_getaffinity(0))
+                    os.sched_setaffinity(process.pid, {cores[(len(started) - 2) % len(cores)]})
             wait_for(address, workers)
             yield address, started[1:]
         finally:

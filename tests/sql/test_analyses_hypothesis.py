@@ -39,6 +39,7 @@ CHANCES = st.sampled_from(
 
 FROM_PARTIALS = [name for name in analyses() if views([name]).keys() & partials().keys()]
 """The analyses that read partial results; the others are the same where some are kept."""
+assert {"rank_shift", "topk_overlap", "relevance_quantiles"} < set(FROM_PARTIALS)
 
 
 @st.composite
