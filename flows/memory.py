@@ -20,8 +20,7 @@ def bound_arenas() -> None:
     a process: it keeps the arenas that there are, and where these are more than eight it may make others.
     """
     if "MALLOC_ARENA_MAX" not in os.environ:
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, cores())
+        _glibc("mallopt", M_ARENA_MAX, cores())
 
 
 def give_back() -> None:
@@ -33,5 +32,10 @@ def give_back() -> None:
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *arguments: int) -> None:
+    """Call a function of glibc, where that is the C library."""
     with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        getattr(ctypes.CDLL("libc.so.6"), function)(*arguments)

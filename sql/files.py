@@ -132,7 +132,7 @@ def inspect(storage: Storage, selected: Selection | None = None) -> Inspection:
             found = [Fault(path, "unreadable", problem, WRITE_ANEW)]
         faults += found
     faults += _double_shards(files[path] for path in sound)
-    faults += _odd_lengths({path: (files[path], lengths) for path, lengths in sound.items()})
+    faults += _odd_lengths(files, sound)
     return Inspection(files, sorted(faults, key=lambda fault: fault.path))
 
 
@@ -298,12 +298,12 @@ def _double_shards(files: Iterable[LakeFile]) -> list[Fault]:
     return faults
 
 
-def _odd_lengths(files: Mapping[str, tuple[LakeFile, Lengths]]) -> list[Fault]:
-    """Files whose vectors are not as long as those of most files of their dataset."""
+def _odd_lengths(files: Mapping[str, LakeFile], sound: Mapping[str, Lengths]) -> list[Fault]:
+    """Those of the sound files whose vectors are not as long as those of most files of their dataset."""
     lengths: dict[tuple[Any, str], dict[str, int]] = defaultdict(dict)
-    for path, (file, found) in files.items():
-        for unit, length in found.items():
-            lengths[file.keys["dataset"], unit][path] = length
+    for path, own in sound.items():
+        for unit, length in own.items():
+            lengths[files[path].keys["dataset"], unit][path] = length
     faults = []
     for (dataset, _), found in lengths.items():
         [(usual, _)] = Counter(found.values()).most_common(1)
