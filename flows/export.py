@@ -90,7 +90,7 @@ def _wanted(plan: Plan, targets: Collection[int]) -> list[tuple[Partition, str]]
 def _copy(plan: Plan, partition: Partition, path: str, output: Lake) -> None:
     """Copy a partition; of one with more images than are wanted, their rows."""
     if path == partition.file:
-        output.put(path, plan.lake.bytes(path), output.outdated(partition))
+        output.write_copy(partition, plan.lake.bytes(path))
         return
     rows = plan.lake.read(path)
     ids = pa.array(plan.chosen().image_id.astype(np.int32))

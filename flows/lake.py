@@ -27,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from flows.counts import Counts
+from flows.encoding import parquet
 from flows.errors import LakeMismatch, UserError
 from flows.storage_faults import passes, steadily
 from flows.whole_files import write_whole
@@ -34,7 +35,7 @@ from sql.files import PARTITION_FILE
 from sql.footers import FOOTER_KEY, read_footers, said_in
 from sql.remote import S3, named_faults
 from sql.storage import Storage
-from sql.tables import ID_PATTERN, NULL_PARTITION, ROW_GROUP, SHARD, TABLES, Table
+from sql.tables import ID_PATTERN, NULL_PARTITION, SHARD, Table
 
 Found = TypeVar("Found")
 
@@ -278,11 +279,18 @@ class Lake:
         if rows.num_rows > partition.rows or (partition.parts == 1 and rows.num_rows < partition.rows):
             raise ValueError(f"{partition.file}: {rows.num_rows} rows given, {partition.rows} planned")
         self._put(
-            TABLES[partition.table], partition.file, rows, partition.made_from, recorded,
+            partition.file, rows, partition.made_from, recorded,
             dict(partition.keys), self.outdated(partition),
         )  # fmt: skip
         self.written += 1
         self._rows[partition.table] += rows.num_rows
+        return partition.file
+
+    def write_copy(self, partition: Partition, data: bytes) -> str:
+        """Write the file that another lake has of a partition, byte for byte; its path."""
+        self.put(partition.file, data, self.outdated(partition))
+        self.written += 1
+        self._rows[partition.table] += partition.rows
         return partition.file
 
     def outdated(self, partition: Partition) -> list[str]:
@@ -305,11 +313,11 @@ class Lake:
             if found != wanted:
                 raise LakeMismatch(_disagreement(f"{self.url}/{path}", wanted, found))
             return path
-        return self._put(table, path, rows, {}, {})
+        return self._put(path, rows, {}, {})
 
     def write_rows(self, path: str, rows: pa.Table, made_from: Mapping[str, Any]) -> str:
         """Write rows that are no table's: results, partial results, what a check found."""
-        return self._put(None, path, rows, made_from, {})
+        return self._put(path, rows, made_from, {})
 
     def fingerprint(self, path: str) -> str:
         """Digest of the file's Parquet footer: sizes, places and extremes of all that is in it.
@@ -370,7 +378,6 @@ class Lake:
 
     def _put(
         self,
-        table: Table | None,
         path: str,
         rows: pa.Table,
         made_from: Mapping[str, Any],
@@ -381,19 +388,8 @@ class Lake:
         said = {"made_from": made_from, "recorded": recorded} | ({"keys": keys} if keys else {})
         footer = json.dumps(said, sort_keys=True)
         rows = rows.replace_schema_metadata({FOOTER_KEY: footer.encode()})
-        floats = [f"{c.name}.list.element" for c in table.columns if c.type in VECTORS] if table else []
-        no_floats = [f.name for f in rows.schema if not (floats or pa.types.is_floating(f.type))]
-        buffer = pa.BufferOutputStream()
-        pq.write_table(
-            rows, buffer, row_group_size=ROW_GROUP if floats else None, compression="zstd",
-            compression_level=1, use_dictionary=no_floats,  # type: ignore[arg-type]
-            use_byte_stream_split=floats or False,  # type: ignore[arg-type]
-            write_page_checksum=True,
-        )  # fmt: skip
-        data = memoryview(buffer.getvalue())
-        self.put(path, data, outdated)
-        self._bytes += len(data)
-        return path
+        data = parquet(rows)
+        return self.put(path, data, outdated)
 
     def put(self, path: str, data: bytes | memoryview, outdated: Sequence[str] = ()) -> str:
         """Write a file of the lake whole, in place of one that is there, and of those outdated; its path.
@@ -417,6 +413,8 @@ class Lake:
                 self._remove_half(target, len(data))
                 raise
         self._note(path, is_there=True)
+        if path.endswith(".parquet"):
+            self._bytes += len(data)
         return path
 
     def _put_object(self, path: str, data: bytes) -> None:
@@ -449,9 +447,6 @@ class Lake:
 
 READERS = 32
 """Files of a bucket that are read side by side."""
-
-VECTORS = ("float32[n]", "rank[n]", "float32[k]")
-"""Column types stored as BYTE_STREAM_SPLIT."""
 
 
 def _files_below(root: str) -> Iterator[str]:

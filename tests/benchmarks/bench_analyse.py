@@ -30,13 +30,12 @@ import pyarrow.parquet as pq
 import typer
 from polars.testing import assert_frame_equal
 
-from sql.tables import ROW_GROUP
+from flows.encoding import parquet
 from tests.benchmarks.lakes import folder_beside, linked
 from tests.benchmarks.measuring import verdict
 from tests.lake_generator import Specification, generate
 
 PAPER_MAPS = 604_000
-VECTORS = ["relevance.list.element", "rank.list.element"]
 
 
 @dataclass(frozen=True)
@@ -80,10 +79,7 @@ def replace_one_in_a_hundred(lake: Path) -> tuple[int, int]:
         rows = pq.ParquetFile(path).read()
         rows = rows.replace_schema_metadata({**(rows.schema.metadata or {}), b"written": b"anew"})
         path.unlink()  # the hard link, not the file that the lake holds
-        pq.write_table(
-            rows, path, row_group_size=ROW_GROUP, compression="zstd", compression_level=1,
-            use_dictionary=False, use_byte_stream_split=VECTORS,  # type: ignore[arg-type]
-        )  # fmt: skip
+        path.write_bytes(parquet(rows))
     return len(chosen), len(files)
 
 

@@ -26,6 +26,9 @@ def test_a_whole_study_is_the_same_bytes_and_the_same_results(typed, study_file,
     assert code == 0 and "files written" in out
     assert partitions(copy) == partitions(finished_lake)
     assert_same_lakes(copy, finished_lake)
+    with open_lake(str(copy)) as lake:
+        maps, size = lake.query("select maps, bytes from runs").row(0)
+    assert maps == 60 and size >= sum(map(len, partitions(copy).values()))
     assert Plan(load_study(str(study_file)), Lake(str(copy))).is_complete()
     assert typed("check", "--lake", copy)[0] == 0
     code, out, _ = typed("report", study_file, "--lake", copy)

@@ -52,8 +52,8 @@ def test_relevance_is_byte_stream_split_in_groups_of_2048(tmp_path):
     n = 3000
     columns: dict[str, np.ndarray] = {c.name: np.zeros(n) for c in RELEVANCE.columns}
     columns["status"] = np.full(n, "ok")
-    columns["relevance"] = rng.normal(size=(n, 12)).astype(np.float32)
-    columns["rank"] = np.tile(np.arange(12, dtype=np.uint16), (n, 1))
+    columns["relevance"] = rng.normal(size=(n, 300)).astype(np.float32)
+    columns["rank"] = np.tile(np.arange(300, dtype=np.uint16), (n, 1))
     missing = np.arange(n) % 7 == 0
     table = table_of(RELEVANCE, columns, {"rank": missing})
     assert table["rank"].null_count == missing.sum()
