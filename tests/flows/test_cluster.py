@@ -27,6 +27,7 @@ from flows.pieces import PIECES_A_WORKER, Piece, balanced
 from flows.plan import Plan, opened
 from flows.study import load_study, sent
 from tests.flows.stored import assert_same_maps
+from tests.s3_server import s3_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -168,6 +169,33 @@ def test_two_workers_make_the_lake_that_one_process_makes(alone, tmp_path, kill)
         assert threads_of_tensorflow(address) == [1] * (1 if kill else 2)
     assert re.search(r"attack on 2 workers: \d+ tasks", said), said
     assert_same_lake(lake, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.prefect
+def test_two_workers_make_it_in_a_bucket(alone, tmp_path, monkeypatch):
+    study, expected = alone
+    s3fs = pytest.importorskip("s3fs")
+    with s3_server(tmp_path) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        with processes(tmp_path, workers=2) as (address, _):
+            words = [
+                "run",
+                study,
+                "--lake",
+                "s3://bucket/lake",
+                "--runner",
+                "dask",
+                "--dask-scheduler",
+                address,
+            ]
+            command = [sys.executable, "-m", "flows.cli", *words]
+            run = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=1800)
+            assert run.returncode == 0, run.stderr
+            assert threads_of_tensorflow(address) == [1, 1]
+        s3fs.S3FileSystem(endpoint_url=server.url).get("bucket/lake", str(tmp_path / "lake"), recursive=True)
+    assert_same_lake(tmp_path / "lake", expected)
 
 
 def assert_same_lake(made: Path, expected: Path) -> None:
