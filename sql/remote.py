@@ -282,7 +282,8 @@ def _translated(root: str, error: Exception) -> Exception | None:
     if isinstance(error, FileNotFoundError):
         name = path.partition("/")[0]
         missing = f"there is no bucket {name} at {server}: make it first, or mend the address {root}"
-        return LakeError(missing) if "bucket does not exist" in said else None
+        answer = getattr(error.__cause__, "response", {})
+        return LakeError(missing) if answer.get("Error", {}).get("Code") == "NoSuchBucket" else None
     if isinstance(error, PermissionError):
         return LakeError(
             f"{root}: {server} refuses access ({said}): look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, "

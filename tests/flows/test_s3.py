@@ -7,8 +7,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -224,6 +227,46 @@ def test_what_is_wrong_is_said_before_work_starts(
     assert said in told.err and "Traceback" not in told.err
     assert not any(request.method == "PUT" for request in told.requests)
     assert not list(typed.folder.glob("s3:*"))
+
+
+@contextmanager
+def refusing(status: int, code: str) -> Iterator[str]:
+    """A server that refuses every request in words of its own; its address."""
+    page = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>as its maker says</Message></Error>"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page.encode())
+
+        def log_message(self, *_: object, **__: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (403, "AccessDenied", "refuses access (as its maker says): look at AWS_ACCESS_KEY_ID"),
+        (403, "InvalidAccessKeyId", "refuses access (as its maker says): look at AWS_ACCESS_KEY_ID"),
+        (404, "NoSuchBucket", "there is no bucket bucket at http"),
+    ],
+)
+def test_what_a_server_refuses_is_told_by_its_code(
+    typed: CommandLine, status: int, code: str, said: str
+) -> None:
+    with refusing(status, code) as address:
+        for words in (("run", "small.toml"), ("sql", "select 1")):
+            told = typed(*words, "--lake", LAKE, AWS_ENDPOINT_URL=address)
+            assert told.code == 2, told.err
+            assert said in told.err and "Traceback" not in told.err
 
 
 def test_a_missing_client_names_the_extra(typed: CommandLine, tmp_path: Path) -> None:
