@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from compute.startup import BATCH_SIZES
 
-PIECES_A_WORKER = 4
-"""With four of equal size a worker that ends first waits for a quarter of another's work at most."""
+PIECES_A_WORKER = 8
+"""With eight of equal size a worker that ends first waits for an eighth of another's work at most."""
 
 BATCHES_A_PIECE = 2
 """The last batch of a piece is not full: of fewer batches it would be a large part."""
