@@ -15,25 +15,26 @@ from compute.attacks.foolbox_parameters import FoolboxAttack
 from compute.attacks.imported import Imported, find_examples
 from compute.attacks.registry import is_targeted
 from compute.datasets import load_dataset
+from compute.methods import Method
 from flows.lake import Lake, Partition
 from flows.plan import CONTROLS, Plan
 from flows.study import AttackSection, Study
 from sql.tables import SHARD
 
-SECONDS_A_GRADIENT = 0.001
-"""Loss and gradient of the network of Table 2 for an image of a batch, 2 cores."""
-GRADIENTS_A_PAIR = 50
+SECONDS_A_GRADIENT = 0.0013
+"""Loss and gradient of the network of Table 2 for an image of a batch, 2 cores, with what an attack adds."""
+GRADIENTS_A_PAIR = 30
 """L-BFGS on that network at confidence 0.99."""
 REFERENCE_GRADIENTS_A_PAIR = {"mse": 475, "mae": 6_200}
 """The same as Foolbox 2.4.0 has it, by its distance."""
 SECONDS_AN_IMPORT = 0.002
 """Reading an adversarial example of others and asking the network."""
-SECONDS_A_CONTROL = 0.01
+SECONDS_A_CONTROL = 0.0015
 """Sizing noise and asking the network."""
-SECONDS_A_MAP = 0.006
+SECONDS_A_MAP = 0.0011
 """One LRP rule on the same network, ranking and writing included."""
-BYTES_A_COMPONENT = {"images": 0.9, "predictions": 0.02, "adversarials": 1.6, "relevance": 4.9}
-"""Bytes in Parquet for one component of one row; relevance with its rank."""
+BYTES_A_COMPONENT = {"images": 1.0, "predictions": 0.02, "adversarials": 1.05, "relevance": 4.9}
+"""Bytes in Parquet for one component of one row: examples on 8-bit levels, maps with ranks."""
 
 
 @dataclass
@@ -133,14 +134,14 @@ def to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
     count, classes, components = _dataset_size(plan)
     wanted = {name: ToCome() for name in ("images", "predictions", "adversarials", "relevance")}
     speed = {attack.id: _seconds_a_pair(attack) for attack in study.subjects}
-    speed |= {method.id: SECONDS_A_MAP for method in study.computed_methods()}
+    speed |= {method.id: _seconds_a_map(method, components) for method in study.computed_methods()}
     for partition in plan.known():
         if not lake.find(partition):
             keys = dict(partition.keys)
             seconds = speed.get(str(keys.get("method", keys.get("attack"))), 0.0)
             wanted[partition.table].add(1, partition.expected_rows, seconds)
     methods = len(study.methods)
-    seconds_a_map = SECONDS_A_MAP * len(study.computed_methods()) / methods
+    seconds_a_map = sum(speed[method.id] for method in study.computed_methods()) / methods
     if not plan.has_predictions():
         if plan.image_count() is None:
             for name in ("images", "predictions"):
@@ -169,6 +170,14 @@ def _seconds_a_pair(attack: AttackSection) -> float:
     if isinstance(attack.parameters, FoolboxAttack):
         gradients = attack.parameters.usual_cost
     return gradients * SECONDS_A_GRADIENT
+
+
+def _seconds_a_map(method: Method, components: int) -> float:
+    """Of methods that ask the network many times each question counts."""
+    asked = method.samples or 1
+    if method.stride:
+        asked = components / (3 * method.stride**2)  # places of an occluding window on a colour image
+    return SECONDS_A_MAP + (asked - 1) * SECONDS_A_GRADIENT
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 from flows import cli
+from flows.lake import Lake
+from flows.plan import Plan
+from flows.study import load_study
+from flows.summary import to_come
 
 COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
 
@@ -89,6 +93,17 @@ def test_status_and_dry_run_tell_what_is_missing(typed, study_file, finished_lak
     fresh = typed("run", "demo", "--lake", "none", "--dry-run")[1]
     assert re.search(r"adversarials\s+│\s+30\s+│\s+380", fresh)
     assert not Path("none").exists()
+
+
+def test_hours_to_come_count_how_often_a_method_asks_the_network(tmp_path):
+    def seconds(method: str) -> float:
+        study = load_study("demo").model_copy(update={"methods": (method,)})
+        found, _ = to_come(Plan(study, Lake(str(tmp_path))))
+        return found["relevance"].seconds / found["relevance"].rows
+
+    assert seconds("gradient") == seconds("lrp-0")
+    for method in ("integrated-gradients-n64", "smoothgrad-n50-sigma0.1", "occlusion-window4-stride2"):
+        assert 40 < seconds(method) / seconds("gradient") < 400
 
 
 def test_run_of_a_finished_study_computes_nothing_and_loads_neither(study_file, lake_copy):
