@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from compute.attacks.imported import Imported
 from compute.startup import BATCH_SIZES
 from flows.errors import UserError
 from flows.lake import Lake
 from flows.plan import Plan
 from flows.progress import track
+from flows.storage_faults import steadily
 from flows.study import BUILT_IN, Study, load_study
 from flows.versions import versions
 from reports.exports import export, export_count
@@ -54,15 +57,14 @@ def report(
     bucket = Bucket(place) if "://" in target else None
     if charts and "://" in charts:
         raise UserError(f"--charts {charts}: charts and tables go into a folder of this machine")
-    loaded = [
-        (load_results(where.url, one.name), _facts(one, where)) for one, where in ((study, lake), *compare)
-    ]
+    loaded = [(_results(one, where), _facts(one, where)) for one, where in ((study, lake), *compare)]
     (results, facts), *others = loaded
     if bucket is None:
         written = str(write_report(results, facts, target, others=others).resolve())
     else:
         page = render_page(results, facts, others=others)
-        bucket.put(name, page.encode(), "text/html; charset=utf-8")
+        data = page.encode()
+        steadily(target, "written", lambda: bucket.put(name, data, "text/html; charset=utf-8"))
         written = f"{bucket.root}/{name}"
     if charts:
         content = page_content(side_by_side(loaded))
@@ -89,6 +91,11 @@ def compared(names: Sequence[str], study: Study, lake: Lake) -> list[tuple[Study
                 "nor the folder of a lake"
             )
     return found
+
+
+def _results(study: Study, lake: Lake) -> dict[str, pl.DataFrame]:
+    place = f"{lake.url}/results"
+    return steadily(place, "read", lambda: load_results(lake.url, study.name))
 
 
 def _facts(study: Study, lake: Lake) -> StudyFacts:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from sql.remote import BucketFault, named_faults
 from sql.storage import Storage
 
 COLUMNS = {
@@ -128,7 +129,8 @@ class StudyFacts:
 def load_results(lake_url: str, study_name: str) -> dict[str, pl.DataFrame]:
     """Read `<lake>/results/<analysis>/<study>.parquet` for every analysis of the page.
 
-    Raises ReportError that names the first result which is missing, unreadable or lacks a column.
+    Raises ReportError that names the first result which is missing, unreadable or lacks a column, and
+    BucketFault where a bucket does not answer.
     """
     storage, results = Storage(str(lake_url)), {}
     names = {analysis: f"results/{analysis}/{study_name}.parquet" for analysis in COLUMNS}
@@ -140,6 +142,8 @@ def load_results(lake_url: str, study_name: str) -> dict[str, pl.DataFrame]:
             frame = frames[analysis].result()
         except FileNotFoundError:
             raise ReportError(_remedy(f"no result of {analysis} at {path}", study_name, lake_url)) from None
+        except BucketFault:
+            raise
         except (OSError, pl.exceptions.PolarsError) as error:
             reason = str(error).splitlines()[0]
             raise ReportError(_remedy(f"cannot read {path} ({reason})", study_name, lake_url)) from error
@@ -150,7 +154,7 @@ def load_results(lake_url: str, study_name: str) -> dict[str, pl.DataFrame]:
 def _read(storage: Storage, path: str) -> pl.DataFrame:
     # not by Polars' own client of buckets, which looks for credentials elsewhere
     if storage.bucket is not None:
-        with storage.bucket.open(path) as file:
+        with named_faults(storage.bucket.root), storage.bucket.open(path) as file:
             return pl.read_parquet(io.BytesIO(file.read()))
     return pl.read_parquet(os.path.join(storage.root, path), hive_partitioning=False, glob=False)
 
