@@ -290,7 +290,7 @@ class Lake:
         """Write the file that another lake has of a partition, byte for byte; its path."""
         self.put(partition.file, data, self.outdated(partition))
         self.written += 1
-        self._rows[partition.table] += partition.rows
+        self._rows[partition.table] += pq.read_metadata(pa.BufferReader(data)).num_rows
         return partition.file
 
     def outdated(self, partition: Partition) -> list[str]:

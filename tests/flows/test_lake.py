@@ -1,5 +1,7 @@
 """The writer of the lake: whole files or none, short ones replaced, others' work refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -81,6 +83,16 @@ def test_a_longer_file_serves_a_shorter_wish_and_replaces_a_shorter_file(tmp_pat
     assert lake.paths("images") == [long]
     assert lake.find(partition(3)) == lake.find(partition(5)) == long
     assert lake.find(partition(5, shard=1)) is None
+
+
+def test_a_copy_counts_the_rows_that_it_holds(tmp_path):
+    """The file of an untargeted attack is named by the images that were tried."""
+    tried = replace(partition(9), parts=10)
+    lake, copy = Lake(str(tmp_path / "lake")), Lake(str(tmp_path / "copy"))
+    path = lake.write(tried, images(2), {})
+    copy.write_copy(tried, lake.bytes(path))
+    assert (copy.counts.written, copy.counts.bytes) == (1, lake.counts.bytes)
+    assert copy.counts.rows == {"images": 2}
 
 
 @pytest.mark.parametrize("rows", [2, 5, 9])
