@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
+from compute.attacks.controls import Darkened
 from compute.attacks.foolbox24 import Foolbox24
 from compute.attacks.foolbox_parameters import FoolboxAttack
 from compute.attacks.imported import Imported, find_examples
@@ -34,6 +35,7 @@ SECONDS_A_CONTROL = 0.0015
 SECONDS_A_MAP = 0.0011
 """One LRP rule on the same network, ranking and writing included."""
 BYTES_A_COMPONENT = {"images": 1.0, "predictions": 0.02, "adversarials": 1.05, "relevance": 4.9}
+BYTES_OFF_LEVELS = 2.9
 """Bytes in Parquet for one component of one row: examples on 8-bit levels, maps with ranks."""
 
 
@@ -94,7 +96,8 @@ def dry_run_table(plan: Plan) -> Table:
     )
     hours = gigabytes = 0.0
     for name, some in by_table.items():
-        size = some.rows * components * BYTES_A_COMPONENT[name] / 1e9
+        off_levels = some.rows_off_levels * (BYTES_OFF_LEVELS - BYTES_A_COMPONENT[name])
+        size = components * (some.rows * BYTES_A_COMPONENT[name] + off_levels) / 1e9
         hours, gigabytes = hours + some.seconds / 3600, gigabytes + size
         table.add_row(
             name, f"{some.files:,}", f"{some.rows:,.0f}", f"{some.seconds / 3600:.2f}", f"{size:.3f}"
@@ -112,16 +115,21 @@ def dry_run_table(plan: Plan) -> Table:
 
 @dataclass
 class ToCome:
-    """Partition files and rows of a table that are to come, and the time that they take."""
+    """Partition files and rows of a table that are to come, and the time that they take.
+
+    rows_off_levels: those of images that are not on 8-bit levels, which take more disk.
+    """
 
     files: int = 0
     rows: float = 0
     seconds: float = 0.0
+    rows_off_levels: float = 0
 
-    def add(self, files: int, rows: float, seconds_a_row: float = 0.0) -> None:
+    def add(self, files: int, rows: float, seconds_a_row: float = 0.0, is_off_levels: bool = False) -> None:
         self.files += files
         self.rows += rows
         self.seconds += rows * seconds_a_row
+        self.rows_off_levels += rows if is_off_levels else 0
 
 
 def to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
@@ -135,11 +143,13 @@ def to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
     wanted = {name: ToCome() for name in ("images", "predictions", "adversarials", "relevance")}
     speed = {attack.id: _seconds_a_pair(attack) for attack in study.subjects}
     speed |= {method.id: _seconds_a_map(method, components) for method in study.computed_methods()}
+    off_levels = {attack.id for attack in study.subjects if _is_off_levels(attack)}
     for partition in plan.known():
         if not lake.find(partition):
             keys = dict(partition.keys)
-            seconds = speed.get(str(keys.get("method", keys.get("attack"))), 0.0)
-            wanted[partition.table].add(1, partition.expected_rows, seconds)
+            of = str(keys.get("method", keys.get("attack")))
+            rows, seconds = partition.expected_rows, speed.get(of, 0.0)
+            wanted[partition.table].add(1, rows, seconds, of in off_levels)
     methods = len(study.methods)
     seconds_a_map = sum(speed[method.id] for method in study.computed_methods()) / methods
     if not plan.has_predictions():
@@ -148,7 +158,7 @@ def to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
                 wanted[name].add(-(-count // SHARD), count)
         most = most_pairs(study, count, classes)
         for attack, (files, pairs) in most.pairs.items():
-            wanted["adversarials"].add(files, pairs, speed[attack])
+            wanted["adversarials"].add(files, pairs, speed[attack], attack in off_levels)
         wanted["relevance"].add(most.shards * methods, most.images * methods, seconds_a_map)
         if study.controls.two_by_two:
             asked = methods * most.shards * classes, methods * most.images * (classes - 1)
@@ -157,6 +167,12 @@ def to_come(plan: Plan) -> tuple[dict[str, ToCome], int]:
     questions = methods * (2 if study.controls.two_by_two else 1)
     wanted["relevance"].add(questions * examples.files, questions * examples.rows, seconds_a_map)
     return wanted, components
+
+
+def _is_off_levels(attack: AttackSection) -> bool:
+    """Whether an attack or control delivers images that are not on 8-bit levels."""
+    is_free = attack.parameters.as_row().get("quantise") == "none"
+    return is_free and not isinstance(attack.parameters, Darkened)
 
 
 def _seconds_a_pair(attack: AttackSection) -> float:
