@@ -27,7 +27,8 @@ def parquet(rows: pa.Table) -> memoryview:
     """The rows as the bytes of a Parquet file: zstd, with checksums, the schema's metadata in the footer.
 
     Floating point numbers and vectors are split by significance (BYTE_STREAM_SPLIT): signs and exponents
-    repeat, the lower bits of a mantissa do not. All else is stored as a dictionary of its values.
+    repeat, the lower bits of a mantissa do not. Other plain columns are stored as
+    dictionaries of their values.
     """
     split, listed = [], []
     has_vectors = any(map(_is_vector, rows.schema.types))

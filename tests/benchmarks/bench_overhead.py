@@ -27,6 +27,7 @@ from typing import Annotated
 
 import typer
 
+from flows.encoding import parquet
 from flows.lake import Lake
 from flows.run_log import logged_runs, read_log
 from tests.benchmarks.lakes import dataset_section
@@ -113,7 +114,7 @@ def compute(file: str) -> None:
             columns[name] = [getattr(results[n], name) for n in places]
         for name in ("pixels", "logits"):
             columns[name] = np.array(columns[name], np.float32).reshape(len(places), -1)
-        encode(table_of(ADVERSARIALS, columns), ["pixels.list.element", "logits.list.element"])
+        parquet(table_of(ADVERSARIALS, columns))
     attacked = time.monotonic() - clock
 
     clock = time.monotonic()
@@ -151,20 +152,7 @@ def write_by_class(pieces: dict) -> None:
         rows = pa.concat_tables(tables).combine_chunks()
         for explained in rows["explained_class"].unique().to_pylist():
             part = rows.filter(pc.field("explained_class") == explained)
-            encode(part, ["relevance.list.element", "rank.list.element"])
-
-
-def encode(rows, vectors: list[str]) -> int:
-    """Parquet bytes of a partition, in memory."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        rows, sink, row_group_size=2_048, compression="zstd", compression_level=1, use_dictionary=False,
-        use_byte_stream_split=vectors, write_page_checksum=True,  # type: ignore[arg-type]
-    )  # fmt: skip
-    return sink.getvalue().size
+            parquet(part)
 
 
 def main(
