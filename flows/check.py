@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
@@ -22,14 +23,18 @@ from flows.errors import UserError
 from flows.lake import Lake
 from flows.parallel import cores, spread
 from flows.progress import track
+from flows.storage_faults import is_replaced, steadily
 from flows.study import Study
 from sql import package
 from sql.catalog import Scope, open_lake
+from sql.errors import LakeError
 from sql.files import WRITE_ANEW, Fault, LakeFile, inspect
 from sql.footers import read_rows, reason
 from sql.map_checks import MapChecks, Outcome, added, map_checks
 from sql.storage import Storage
 from sql.tables import RELEVANCE, RUNS, TABLES
+
+logger = logging.getLogger("relevance_lake")
 
 REMEMBERED = "checked/files.parquet"
 SECONDS_BETWEEN_NOTES = 60.0
@@ -149,8 +154,12 @@ class Known:
         if time.monotonic() - self._noted > SECONDS_BETWEEN_NOTES:
             self.remember()
 
+    def forget(self, file: LakeFile) -> None:
+        """Drop what was found in a file."""
+        self._found.pop(file.path, None)
+
     def remember(self) -> None:
-        """Write down what is known, but of files that are gone."""
+        """Write down what is known, but of files that are gone; a lake may be there to be read alone."""
         self._noted = time.monotonic()
         rows = [
             {
@@ -162,7 +171,10 @@ class Known:
             if self._lake.exists(path)
         ]
         schema = pa.schema([(name, pa.string()) for name in ("path", "made_from", "found")])
-        self._lake.write_rows(REMEMBERED, pa.Table.from_pylist(rows, schema), {})
+        try:
+            self._lake.write_rows(REMEMBERED, pa.Table.from_pylist(rows, schema), {})
+        except (UserError, LakeError) as error:
+            logger.warning("what was read is not remembered: %s", error)
 
     def _made_from(self, file: LakeFile) -> str:
         rules = []
@@ -184,19 +196,33 @@ def _read_files(storage: Storage, known: Known, files: list[LakeFile]) -> list[F
         for file, found in outcomes:
             if isinstance(found, Fault):
                 damaged.append(found)
-            else:
+            elif found is not None:
                 known.note(file, found)
+            else:
+                known.forget(file)
             advance()
     return damaged
 
 
-def _read_file(storage: Storage, checks: MapChecks, file: LakeFile) -> list[Outcome] | Fault:
-    try:
+def _read_file(storage: Storage, checks: MapChecks, file: LakeFile) -> list[Outcome] | Fault | None:
+    """What the checks of maps found in a file; None where a run that goes on beside replaced it."""
+
+    def read() -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for rows in read_rows(storage, file.path, file.key_values):
-            if file.table is RELEVANCE:
-                outcomes += checks.run(rows)
+        try:
+            for rows in read_rows(storage, file.path, file.key_values):
+                if file.table is RELEVANCE:
+                    outcomes += checks.run(rows)
+        except OSError as error:
+            if is_replaced(error):
+                raise FileNotFoundError(file.path) from error
+            raise
         return list(added(outcomes).values())
+
+    try:
+        return steadily(f"{storage.root}/{file.path}", "read", read)
+    except FileNotFoundError:
+        return None
     except (pa.ArrowException, OSError) as error:
         problem = f"damaged, not all of it can be read ({reason(error)})"
         return Fault(file.path, "pages", problem, WRITE_ANEW)

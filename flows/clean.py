@@ -8,10 +8,12 @@ know stays, and whatever is no file of the lake's writer is only named.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +25,7 @@ from flows.errors import UserError
 from flows.lake import Lake
 from flows.paired_maps import SERIES_KEYS
 from flows.plan import CONTROLS, ORIGINAL
+from flows.runs import unrecorded
 from flows.study import RANDOMISED, AttackSection, Study
 from flows.whole_files import remove_empty_folders
 from sql import package
@@ -41,9 +44,8 @@ MAKING = ("run", "ingest", "attack", "explain", "analyse", "import", "import-map
 
 def studies_of(lake: Lake, forget: Collection[str] = ()) -> dict[str, Study]:
     """The studies that have run in a lake, each as it last ran; UserError where one is not understood."""
-    latest: dict[str, tuple[Any, str]] = {}
-    for name in lake.names(RUNS.name):
-        row = lake.read(f"{RUNS.name}/{name}", ["study", "command", "started", "settings"]).to_pylist()[0]
+    latest: dict[str, tuple[datetime, str]] = {}
+    for row in _runs(lake):
         known = latest.get(row["study"])
         # some commands are of a whole lake, or of a part of a study
         of_study = row["command"] in MAKING and (row["settings"] or "{}") != "{}"
@@ -60,6 +62,17 @@ def studies_of(lake: Lake, forget: Collection[str] = ()) -> dict[str, Study]:
                 f"or leave it out by --forget {name}"
             ) from None
     return studies
+
+
+def _runs(lake: Lake) -> Iterator[dict[str, Any]]:
+    """study, command, started, settings of each run: of its row, or where it has none, of its log."""
+    names = ["study", "command", "started", "settings"]
+    for name in lake.names(RUNS.name):
+        yield lake.read(f"{RUNS.name}/{name}", names).to_pylist()[0]
+    for _, (start, *_) in unrecorded(lake):
+        facts = {name: start[name] for name in names}
+        started, settings = datetime.fromisoformat(start["started"]), json.dumps(start["settings"] or {})
+        yield facts | {"started": started, "settings": settings}
 
 
 @dataclass

@@ -114,14 +114,14 @@ class Held:
         while not self._over.wait(HEARTBEAT_SECONDS):
             try:
                 self.extend()
-            except (UserError, OSError) as error:  # the run's own writes meet it too
+            except Exception as error:  # whatever a storage raises: the run's own writes meet it too
                 logger.warning("the lease of %s could not be extended: %s", self.lake.url, error)
 
     def release(self) -> None:
         """Give the lake free."""
         self._over.set()
         _runs.discard(self.lease.run)
-        with suppress(UserError, OSError), _alone(self.lake):
+        with suppress(Exception), _alone(self.lake):  # one that stays expires
             found = current_lease(self.lake)
             if found is not None and found.run == self.lease.run:
                 self.lake.delete(FILE)

@@ -183,6 +183,20 @@ def merge_partials(study: str, lake: str, limit: int | None) -> Counts:
     return replace(target.counts, written=written)
 
 
+@task(cache_policy=NO_CACHE, task_run_name="check of {study}", **RETRIED)
+def check_study(study: str, lake: str, limit: int | None) -> Counts:
+    """Whether the study's part of the lake is sound; UserError where it is not."""
+    loaded, target = opened(study, lake, limit)
+    checking.require_sound(loaded, target)
+    return target.counts
+
+
+@task(cache_policy=NO_CACHE, task_run_name="page of {study}", **RETRIED)
+def write_report(study: str, lake: str, limit: int | None) -> str:
+    """The HTML report, from the results; its path."""
+    return reporting.report(*opened(study, lake, limit))
+
+
 @task(cache_policy=NO_CACHE, task_run_name="{output}")
 def train_network(source: str, path: str | None, output: str, recipe: dict[str, Any]) -> dict[str, Any]:
     """Train from the last checkpoint, or from scratch."""
@@ -260,8 +274,7 @@ def check(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = No
     """Check the study's part of the lake; what is wrong in it is an error that names it."""
     loaded, target = opened(study, lake, limit)
     with record_run(loaded, target, "check", alone=False) as step:
-        checking.require_sound(loaded, target)
-        step.add(target.counts)
+        step.add(check_study(study, lake, limit))
     return step.counts
 
 
@@ -301,7 +314,7 @@ def report(study: StudyName = "demo", lake: LakeUrl = "./lake", limit: Limit = N
     """Write the HTML report; its path."""
     loaded, target = opened(study, lake, limit)
     with record_run(loaded, target, "report", alone=False):
-        path = reporting.report(loaded, target)
+        path = write_report(study, lake, limit)
         artifacts.link_report(loaded, path)
     return path
 

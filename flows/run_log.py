@@ -123,6 +123,11 @@ def open_log(lake: Lake) -> RunLog | None:
     return next((log for log in reversed(_open) if log.lake.root == lake.root), None)
 
 
+def is_open(run: str) -> bool:
+    """Whether this process is at a run."""
+    return any(log.run == run for log in _open)
+
+
 def steps_of(lake: Lake) -> list[Step]:
     """The steps of that run so far; none where there is no run."""
     log = open_log(lake)

@@ -22,9 +22,9 @@ from typing import Any
 from flows import processes
 from flows.counts import Counts, Step
 from flows.lake import Lake
-from flows.lease import Held, current_lease, leased, new_run
+from flows.lease import Held, current_lease, held, leased, new_run
 from flows.processes import machine
-from flows.run_log import RunLog, logged_runs, open_log, read_log
+from flows.run_log import RunLog, is_open, logged_runs, open_log, read_log
 from flows.study import Study
 from flows.versions import versions
 from sql.tables import RUNS
@@ -49,8 +49,8 @@ def record_run(study: Study | None, lake: Lake, command: str, alone: bool = True
         return
     name = study.name if study else ""
     with (
-        leased(lake, command, name) if alone else nullcontext() as held,
-        RunLog(lake, _id(lake, held)) as log,
+        leased(lake, command, name) if alone else nullcontext() as mine,
+        RunLog(lake, _id(lake, mine)) as log,
     ):
         clock = time.monotonic()
         start = _start(study, command, log.run)
@@ -72,10 +72,10 @@ def record_run(study: Study | None, lake: Lake, command: str, alone: bool = True
             log.write("end", **end)
 
 
-def _id(lake: Lake, held: Held | None) -> str:
+def _id(lake: Lake, mine: Held | None) -> str:
     """The run of the lease; one of its own where that is told already, or none is held."""
-    if held is not None and held.lease.run not in logged_runs(lake):
-        return held.lease.run
+    if mine is not None and mine.lease.run not in logged_runs(lake):
+        return mine.lease.run
     return new_run()
 
 
@@ -124,9 +124,11 @@ def _who() -> str:
 
 def _stop(error: BaseException | None) -> BaseException | None:
     """The Ctrl-C or signal behind an error: who is stopped may fail at what is then to be tidied."""
-    while error is not None and isinstance(error, Exception):
+    seen: set[int] = set()  # an error may be its own cause
+    while isinstance(error, Exception) and id(error) not in seen:
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error
+    return None if isinstance(error, Exception) else error
 
 
 def _message(error: BaseException) -> str:
@@ -170,10 +172,16 @@ def record_interrupted(lake: Lake) -> list[str]:
     """Write the rows of runs that were killed before they could; which they are."""
     found = []
     for run, events in unrecorded(lake):
-        if not is_alive(lake, events):
-            _write_row(lake, as_interrupted(events))
+        if not is_alive(lake, events) and not _is_recorded(lake, run):
+            _write_row(lake, as_ended(events))
             found.append(run)
     return found
+
+
+def _is_recorded(lake: Lake, run: str) -> bool:
+    """Whether a run has a row by now: the listing may be older than its end."""
+    lake.fs.invalidate_cache()
+    return lake.fs.exists(f"{lake.root}/{RUNS.name}/{run}.parquet")
 
 
 def unrecorded(lake: Lake) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -189,18 +197,28 @@ def unrecorded(lake: Lake) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 def is_alive(lake: Lake, events: list[dict[str, Any]]) -> bool:
     """Whether somebody is at a run without a row: its process here; elsewhere, what lease and log say."""
-    start = events[0]
+    start, last = events[0], events[-1]
+    if last["event"] == "end":
+        return False
     if start["machine"] == machine():
+        if start["pid"] == os.getpid():  # in a container that starts again, of a run before
+            return is_open(start["run"])
         return processes.is_alive(start["pid"])
     lease = current_lease(lake)
     if lease is not None and lease.run == start["run"]:
         return lease.is_live
-    return datetime.now(UTC) - _time(events[-1]) < timedelta(seconds=SECONDS_OF_SILENCE)
+    mine = held(lake)
+    before = mine.interrupted if mine else None
+    if before is not None and before.run == start["run"] and _time(last) < before.until:
+        return False
+    return datetime.now(UTC) - _time(last) < timedelta(seconds=SECONDS_OF_SILENCE)
 
 
-def as_interrupted(events: list[dict[str, Any]]) -> dict[str, Any]:
-    """The facts of a run that wrote no row, from its log: what it did until its last word."""
+def as_ended(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """The facts of a run that wrote no row, from its log: its end, or what it did until its last word."""
     start, last = events[0], events[-1]
+    if last["event"] == "end":
+        return start | {name: value for name, value in last.items() if name not in ("time", "event")}
     done, pending, steps = Counts(), Counts(), {}
     for event in events:
         if event["event"] == "unit" and event["state"] == "done":

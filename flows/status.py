@@ -15,7 +15,7 @@ from rich.text import Text
 from flows.lake import Lake
 from flows.plan import Plan
 from flows.run_log import read_log
-from flows.runs import as_interrupted, is_alive, unrecorded
+from flows.runs import as_ended, is_alive, unrecorded
 from flows.summary import Tally, status_table, tally, to_come
 from flows.wanted import to_import
 from sql.tables import RUNS
@@ -93,7 +93,7 @@ def status_of(plan: Plan) -> Status:
         if is_alive(lake, events):
             going.append(_working(events))
         else:
-            killed.append(as_interrupted(events))
+            killed.append(as_ended(events))
     runs = sorted([*killed, *_last_runs(lake)], key=lambda row: row["run"], reverse=True)
     return Status(
         study=plan.study.name,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from flows.cluster import Runner, require_cluster
 from flows.errors import UserError
 
 
 def prefect_flows() -> Any:
-    """The flows, with Prefect's settings defaulted for a command line that is quiet and offline."""
+    """The flows, with Prefect's settings defaulted for a command line that is quiet and offline.
+
+    Raises UserError where a Prefect server is named that does not answer.
+    """
     quiet = {
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
@@ -23,9 +30,32 @@ def prefect_flows() -> Any:
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    from prefect.settings import PREFECT_API_URL
+
     from flows import pipeline
 
+    if api := PREFECT_API_URL.value():
+        _require_server(api)
     return pipeline
+
+
+def _require_server(api: str) -> None:
+    """UserError where nobody answers at this URL; whatever answers is for Prefect to judge."""
+    try:
+        with urlopen(f"{api.rstrip('/')}/health", timeout=SECONDS_TO_ANSWER):
+            pass
+    except HTTPError:
+        pass
+    except (OSError, HTTPException, ValueError) as error:
+        if isinstance(getattr(error, "reason", error), ssl.SSLError):  # Prefect has certificates of its own
+            return
+        raise UserError(
+            f"no Prefect server answers at {api} ({getattr(error, 'reason', error)}): start it with "
+            "`prefect server start`, or unset PREFECT_API_URL for a command that starts one of its own"
+        ) from None
+
+
+SECONDS_TO_ANSWER = 20
 
 
 @contextmanager

@@ -37,6 +37,7 @@ PASSING_CLASSES = {
     ("botocore", "ConnectionError"),
     ("aiohttp", "ClientError"),
     ("sql", "BucketFault"),
+    ("sql", "StorageSilent"),
 }
 """Package and class of the same where they have no number, in libraries that may not be installed."""
 
@@ -59,8 +60,15 @@ class StorageFault(UserError):
         return type(self), (str(self), self.passes)
 
 
+def is_replaced(error: BaseException) -> bool:
+    """Whether a file of a bucket is another than the one that was listed: s3fs calls the device busy then."""
+    return type(error).__name__ == "FileExpired"
+
+
 def passes(error: BaseException) -> bool:
     """Whether the fault may be gone at the next attempt."""
+    if is_replaced(error):
+        return False
     if isinstance(error, StorageFault):
         return error.passes
     if isinstance(error, TimeoutError | ConnectionError):

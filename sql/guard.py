@@ -18,7 +18,7 @@ from typing import Any
 
 import duckdb
 
-from sql.errors import LakeError
+from sql.errors import LakeError, StorageSilent
 
 READING_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 """Nodes of a parsed query that only read; others (COPY_QUERY_NODE, INSERT_QUERY_NODE, ...) write."""
@@ -143,7 +143,7 @@ def lake_error(error: duckdb.Error, find_damaged: Callable[[], str | None]) -> L
     """
     message = _message(error)
     if fault := STORAGE_FAULT.search(str(error)):
-        return LakeError(f"the lake's storage did not answer ({fault[0]}): run the same command again")
+        return StorageSilent(f"the lake's storage did not answer ({fault[0]}): run the same command again")
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         return LakeError(f"SQL: {message}")
     if "Out of Memory Error" in message:

@@ -267,7 +267,9 @@ def named_faults(root: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise _translated(root, error) or error from error
+        if (translated := _translated(root, error)) is None:
+            raise
+        raise translated from error
 
 
 def _translated(root: str, error: Exception) -> Exception | None:

@@ -1,5 +1,7 @@
 """Checking a lake: what is remembered, what is read again, and what stops a study before its report."""
 
+import errno
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from compute.ranking import finish_maps
+from flows import check, storage_faults
 from flows.check import check_lake, require_sound
 from flows.errors import UserError
 from flows.lake import Lake, Partition
 from flows.pipeline import pipeline
+from flows.storage_faults import StorageFault
 from flows.study import load_study
 from flows.vectors import table_of
+from sql.footers import read_rows
 from sql.tables import METHODS, RELEVANCE
 
 METHOD = "lrp-0"
@@ -142,6 +147,57 @@ def test_a_file_that_cannot_be_read_is_left_out_of_every_check(lake):
     assert not report.is_sound
     found = {one.check: one for one in report.outcomes}
     assert whole["labels_agree"].violations - found["labels_agree"].violations == 5
+
+
+def test_storage_that_fails_makes_no_file_damaged(lake, monkeypatch):
+    monkeypatch.setattr(storage_faults, "WAITS", (0.0,) * 5)
+    faults = [OSError(errno.EBUSY, "slow down"), TimeoutError("no answer")]
+
+    def failing(*arguments):
+        with suppress(IndexError):  # several threads ask
+            raise faults.pop()
+        return read_rows(*arguments)
+
+    whole = outcomes(lake, again=True)
+    monkeypatch.setattr(check, "read_rows", failing)
+    report = check_lake(lake, again=True)
+    assert not faults and not report.faults
+    assert {one.check: one for one in report.outcomes} == whole
+    faults += [TimeoutError("no answer")] * 100
+    with pytest.raises(StorageFault, match="could not be read"):
+        check_lake(lake, again=True)
+
+
+class FileExpired(OSError):
+    """As s3fs raises it of a file that was replaced since it was listed."""
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(), FileExpired(errno.EBUSY, "another digest")])
+def test_of_a_file_that_was_replaced_meanwhile_nothing_is_said(lake, monkeypatch, error):
+    path = lake.paths("relevance")[1]
+    swap_two_ranks(lake, path)
+    assert outcomes(lake)["rank_orders_relevance"].violations == 1
+    lake.write(Partition("relevance", keys("original", None), 1, 5, {}), maps(5, 1000, 7), {})
+
+    def gone(storage, asked, keys):
+        if asked == path:
+            raise error
+        return read_rows(storage, asked, keys)
+
+    monkeypatch.setattr(check, "read_rows", gone)
+    report = check_lake(lake)
+    assert not report.faults
+    assert next(one for one in report.outcomes if one.check == "rank_orders_relevance").violations == 0
+    assert path not in Lake(lake.url).read("checked/files.parquet")["path"].to_pylist()
+
+
+def test_a_lake_that_may_only_be_read_is_checked_all_the_same(lake, monkeypatch, caplog):
+    def refused(*_, **__):
+        raise StorageFault("no right to write")
+
+    monkeypatch.setattr(Lake, "put", refused)
+    assert {one.check for one in check_lake(lake).outcomes}
+    assert "what was read is not remembered: no right to write" in caplog.text
 
 
 def test_a_lake_in_a_bucket_is_checked_and_remembered_too():

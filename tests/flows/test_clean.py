@@ -14,6 +14,7 @@ from flows.lake import Lake
 from flows.runs import record_run
 from flows.study import load_study
 from sql.tables import RUNS
+from tests.flows.test_runs import of_elsewhere
 
 pytestmark = pytest.mark.prefect
 
@@ -74,6 +75,17 @@ def test_a_method_that_the_study_has_no_more_goes(typed, study, study_file, lake
     assert superfluous(lake_copy) == set()
 
 
+def test_what_a_killed_run_wanted_counts_though_it_has_no_row(typed, study, lake_copy):
+    """A study got its third method back, and the run that made its maps was killed on another host."""
+    ran(lake_copy, study.model_copy(update={"methods": study.methods[:2]}))
+    assert superfluous(lake_copy)
+    settings = study.model_dump(mode="json")
+    of_elsewhere(Lake(str(lake_copy)), "20990101-000000-aaaa", study=study.name, settings=settings)
+    assert superfluous(lake_copy) == set()
+    assert "nothing is to be deleted" in typed("clean", "--lake", lake_copy, "--yes")[1]
+    assert superfluous(lake_copy, forget=[study.name], given=[study]) == set()
+
+
 def test_a_study_that_is_named_keeps_its_files(study, study_file, lake_copy):
     ran(lake_copy, study.model_copy(update={"methods": study.methods[:2]}))
     assert superfluous(lake_copy, given=[study]) == set()
@@ -113,7 +125,7 @@ def test_inputs_need_not_be_at_hand(study, lake_copy, tmp_path):
 
 
 def test_what_an_unknown_study_has_made_stays(typed, study, lake_copy):
-    for file in (lake_copy / "runs").glob("*.parquet"):
+    for file in [*(lake_copy / "runs").glob("*.parquet"), *(lake_copy / "logs").glob("*")]:
         file.unlink()
     with pytest.raises(UserError, match="knows no study"):
         look(Lake(str(lake_copy)))

@@ -74,6 +74,18 @@ def test_schedules_are_checked_before_they_are_served(typed, monkeypatch):
     assert "is no schedule" in err
 
 
+def test_a_prefect_server_that_does_not_answer_is_said_before_any_work(study_file, tmp_path):
+    address = {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    for words in (["serve", "demo"], ["run", "demo"], ["ingest", "demo"]):
+        command = [*COMMAND, *words, "--lake", str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | address)
+        assert done.returncode == 2, done.stderr
+        said = " ".join(done.stderr.split())
+        assert "no Prefect server answers at http://127.0.0.1:9/api" in said and "refused" in said
+        assert "Traceback" not in said
+    assert not (tmp_path / "images").exists()
+
+
 def test_analyse_wants_the_whole_study(typed, study_file, lake_copy):
     next((lake_copy / "relevance").rglob("*target=3/*.parquet")).unlink()
     code, _, err = typed("analyse", study_file, "--lake", lake_copy)

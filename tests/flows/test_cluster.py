@@ -26,6 +26,7 @@ from flows.lake import Lake
 from flows.pieces import PIECES_A_WORKER, Piece, balanced
 from flows.plan import Plan, opened
 from flows.study import load_study, sent
+from flows.whole_files import remove_leftovers
 from tests.flows.stored import assert_same_maps
 from tests.s3_server import s3_server
 
@@ -168,6 +169,7 @@ def test_two_workers_make_the_lake_that_one_process_makes(alone, tmp_path, kill)
         assert run.returncode == 0, said
         assert threads_of_tensorflow(address) == [1] * (1 if kill else 2)
     assert re.search(r"attack on 2 workers: \d+ tasks", said), said
+    assert remove_leftovers(str(lake)) <= kill  # what the dead one was writing; the next run does this
     assert_same_lake(lake, expected)
 
 

@@ -15,6 +15,7 @@ from flows import lease as leases
 from flows.lake import Lake
 from flows.lease import FILE, LakeInUse, current_lease, held, leased
 from flows.whole_files import LEFTOVER_AGE, write_whole
+from sql.errors import LakeError
 
 HOLD = """
 import sys, time
@@ -138,6 +139,21 @@ def test_a_heartbeat_extends_the_lease(tmp_path, monkeypatch):
         found = current_lease(lake)
         assert found is not None and found.until > first
     assert [t for t in threading.enumerate() if t.name == "lease"] == []
+
+
+def test_whatever_a_storage_raises_the_heart_goes_on_and_the_run_ends(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
+    lake, beats = Lake(str(tmp_path)), threading.Semaphore(0)
+
+    def refused(place):
+        beats.release()
+        raise LakeError("no credentials")
+
+    with leased(lake, "run", "small"):
+        monkeypatch.setattr(leases, "current_lease", refused)
+        assert all(beats.acquire(timeout=20) for _ in range(3))
+    assert "could not be extended: no credentials" in caplog.text
+    assert held(lake) is None
 
 
 def test_a_run_whose_lease_was_taken_leaves_it_there(tmp_path, caplog):

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import datetime
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,11 +19,14 @@ import pytest
 from flows import run_log
 from flows.counts import Counts
 from flows.lake import Lake
+from flows.lease import FILE, leased
+from flows.processes import machine
 from flows.progress import track
 from flows.run_log import RunLog, logged_runs, note, read_log
 from flows.runs import record_interrupted, record_run
 from flows.status import log_lines
 from flows.study import load_study
+from reports.results import ReportError, load_results
 from sql.catalog import open_lake
 from sql.tables import RUNS
 
@@ -106,6 +111,19 @@ def test_an_error_behind_a_stop_is_a_stop(lake, study):
     assert (row["outcome"], row["error"]) == ("interrupted", "KeyboardInterrupt")
 
 
+def test_a_fault_of_a_bucket_ends_a_run(study):
+    """Such an error has others behind it, and may be its own cause."""
+    lake = Lake("memory://lake-without-results")
+    with pytest.raises(ReportError, match="no result of"), record_run(study, lake, "report", alone=False):
+        load_results(lake.url, study.name)
+    error = OSError("a fault")
+    error.__cause__ = error
+    with pytest.raises(OSError, match="a fault"), record_run(study, lake, "run"):
+        raise error
+    outcomes = {lake.read(f"runs/{run}.parquet")["outcome"][0].as_py() for run in logged_runs(lake)}
+    assert outcomes == {"failed"}
+
+
 KILLED = """
 import sys, time
 from flows.counts import Counts
@@ -143,6 +161,76 @@ def test_a_killed_run_becomes_a_row_at_the_next(lake, study):
     assert "no word of it after" in killed["error"]
     assert json.loads(killed["settings"])["name"] == "demo"
     assert record_interrupted(lake) == []  # told once
+
+
+def of_elsewhere(lake: Lake, run: str, *events: dict, **facts) -> None:
+    """The log of a run of another machine, which was at work a moment ago."""
+    now = datetime.now(UTC).isoformat()
+    start = {"event": "start", "run": run, "study": "demo", "command": "run", "started": now[:23], "pid": 1}
+    start |= {"machine": "elsewhere", "host": "b", "who": "x", "versions": {}, "settings": None} | facts
+    os.makedirs(f"{lake.root}/logs", exist_ok=True)
+    lines = [json.dumps({"time": now} | event) for event in (start, *events)]
+    with open(f"{lake.root}/logs/{run}.jsonl", "w") as file:
+        file.write("\n".join(lines))
+
+
+def test_a_run_that_lives_is_not_over_though_its_lease_was_taken_over(lake, study):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as living:
+        with leased(lake, "run", "demo") as mine:
+            asleep = replace(mine.lease, pid=living.pid, until=datetime.now(UTC))
+        lake.put(FILE, asleep.as_json().encode())
+        of_elsewhere(lake, asleep.run, machine=machine(), pid=living.pid)
+        with record_run(None, Lake(lake.url), "clean"):
+            pass
+        assert [row["command"] for row in rows(lake)] == ["clean"]
+        living.kill()
+    assert record_interrupted(Lake(lake.url)) == [asleep.run]
+
+
+def test_a_run_elsewhere_is_over_once_its_lease_was_taken_over(lake, study):
+    with leased(lake, "run", "demo") as mine:
+        other = replace(mine.lease, machine="elsewhere", until=datetime.now(UTC) + timedelta(seconds=0.5))
+    lake.put(FILE, other.as_json().encode())
+    of_elsewhere(lake, other.run)
+    time.sleep(0.6)
+    with record_run(None, Lake(lake.url), "clean"):
+        pass
+    assert [row["outcome"] for row in rows(lake)] == ["interrupted", "completed"]
+
+
+def test_a_run_elsewhere_that_spoke_after_its_lease_ended_goes_on(lake, study):
+    with leased(lake, "run", "demo") as mine:
+        other = replace(mine.lease, machine="elsewhere", until=datetime.now(UTC))
+    lake.put(FILE, other.as_json().encode())
+    time.sleep(0.01)
+    of_elsewhere(lake, other.run)
+    with record_run(None, Lake(lake.url), "clean"):
+        pass
+    assert [row["command"] for row in rows(lake)] == ["clean"]
+
+
+def test_a_run_whose_row_could_not_be_written_ends_as_its_log_says(lake, study):
+    end = {"event": "end", "outcome": "failed", "error": "ValueError: a bug", "seconds": 3.0, "steps": {}}
+    of_elsewhere(lake, "20260101-000000-aaaa", end | {"written": 7, "pairs": 1, "maps": 2, "bytes": 3})
+    assert record_interrupted(lake) == ["20260101-000000-aaaa"]
+    [row] = rows(lake)
+    assert (row["outcome"], row["error"], row["written"]) == ("failed", "ValueError: a bug", 7)
+
+
+def test_a_row_that_came_since_the_lake_was_listed_stays(lake, study):
+    with record_run(study, lake, "run"):
+        pass
+    early = Lake(lake.url)
+    assert len(early.names("runs")) == 1
+    with record_run(study, Lake(lake.url), "check", alone=False):
+        pass
+    assert record_interrupted(early) == []
+    assert [row["outcome"] for row in rows(lake)] == ["completed", "completed"]
+
+
+def test_a_run_of_a_process_that_had_this_one_s_number_is_over(lake, study):
+    of_elsewhere(lake, "20260101-000000-aaaa", machine=machine(), pid=os.getpid())
+    assert record_interrupted(lake) == ["20260101-000000-aaaa"]
 
 
 def test_a_line_that_was_cut_off_is_left_out(lake, study):

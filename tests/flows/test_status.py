@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -49,11 +51,19 @@ def test_what_is_to_come_takes_the_rate_of_the_last_run(study_file, lake_copy, m
     assert left.seconds == pytest.approx(left.rows * done["seconds"] / done["rows"]["adversarials"])
 
 
-def test_a_terminal_shows_who_is_at_work_and_what_was_killed(typed, study_file, lake_copy):
+@pytest.fixture
+def living():
+    """Number of a process that lives until the test ends."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
+def test_a_terminal_shows_who_is_at_work_and_what_was_killed(typed, study_file, lake_copy, living):
     lake, study = Lake(str(lake_copy)), load_study(str(study_file))
-    for run, pid in (("29990101-000000-live", None), ("29990101-000000-dead", 2**22 + 1)):
+    for run, pid in (("29990101-000000-live", living), ("29990101-000000-dead", 2**22 + 1)):
         with RunLog(lake, run) as log:
-            log.write("start", **_start(study, "attack", run) | ({"pid": pid} if pid else {}))
+            log.write("start", **_start(study, "attack", run) | {"pid": pid})
             log.write(
                 "progress",
                 what="lbfgs, shard 7",
