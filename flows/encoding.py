@@ -15,10 +15,6 @@ STEPS = 256
 """Vectors of at most so many different values, as quantised images, are stored as a dictionary of these:
 3.1 KB an adversarial CIFAR-10 image instead of 8.4 KB."""
 
-PAGE = 32 * 2**20
-"""Bytes of a page before compression: one page a row group of CIFAR-10, which takes 1 % less disk than
-pages of 1 MiB, whose bytes of one significance are too few for zstd's tables to pay."""
-
 SAMPLE = 16
 """Rows that tell whether vectors are of few values."""
 
@@ -28,7 +24,8 @@ def parquet(rows: pa.Table) -> memoryview:
 
     Floating point numbers and vectors are split by significance (BYTE_STREAM_SPLIT): signs and exponents
     repeat, the lower bits of a mantissa do not. Other plain columns are stored as
-    dictionaries of their values.
+    dictionaries of their values. Pages are of 1 MiB: larger ones take 1 % less disk, and readers more memory
+    the more files they read (15 % from a tenth of the paper's maps to all, instead of 4 %).
     """
     split, listed = [], []
     has_vectors = any(map(_is_vector, rows.schema.types))
@@ -41,7 +38,7 @@ def parquet(rows: pa.Table) -> memoryview:
     buffer = pa.BufferOutputStream()
     pq.write_table(
         rows, buffer, row_group_size=ROW_GROUP if has_vectors else None, compression="zstd",
-        compression_level=1, data_page_size=PAGE, write_page_checksum=True,
+        compression_level=1, write_page_checksum=True,
         use_dictionary=listed, use_byte_stream_split=split,  # type: ignore[arg-type]
     )  # fmt: skip
     return memoryview(buffer.getvalue())

@@ -56,16 +56,6 @@ def test_a_few_like_rows_do_not_make_a_dictionary_of_a_column_of_many_values():
     assert "BYTE_STREAM_SPLIT" in encodings(data)
 
 
-def test_pages_of_a_row_group_take_less_than_pages_of_1_mib():
-    ranks = vectors(np.argsort(RNG.random((900, 3072))), pa.uint16())
-    usual = io.BytesIO()
-    pq.write_table(
-        ranks, usual, compression="zstd", compression_level=1, write_page_checksum=True,
-        use_dictionary=False, use_byte_stream_split=["vector.list.element"],  # type: ignore[arg-type]
-    )  # fmt: skip
-    assert len(parquet(ranks)) < 0.99 * len(usual.getvalue())
-
-
 def test_numbers_are_split_and_words_are_a_dictionary():
     rows = pa.table({"word": ["a", "b"] * 50, "number": RNG.random(100), "count": [1, 2] * 50})
     data = parquet(rows)
