@@ -23,7 +23,7 @@ from flows.errors import UserError
 from flows.lake import Lake
 from flows.parallel import cores, spread
 from flows.progress import track
-from flows.storage_faults import is_replaced, steadily
+from flows.storage_faults import StorageFault, is_replaced, steadily
 from flows.study import Study
 from sql import package
 from sql.catalog import Scope, open_lake
@@ -209,20 +209,19 @@ def _read_file(storage: Storage, checks: MapChecks, file: LakeFile) -> list[Outc
 
     def read() -> list[Outcome]:
         outcomes: list[Outcome] = []
-        try:
-            for rows in read_rows(storage, file.path, file.key_values):
-                if file.table is RELEVANCE:
-                    outcomes += checks.run(rows)
-        except OSError as error:
-            if is_replaced(error):
-                raise FileNotFoundError(file.path) from error
-            raise
+        for rows in read_rows(storage, file.path, file.key_values):
+            if file.table is RELEVANCE:
+                outcomes += checks.run(rows)
         return list(added(outcomes).values())
 
     try:
         return steadily(f"{storage.root}/{file.path}", "read", read)
     except FileNotFoundError:
         return None
+    except StorageFault as fault:
+        if is_replaced(fault.__cause__):
+            return None
+        raise
     except (pa.ArrowException, OSError) as error:
         problem = f"damaged, not all of it can be read ({reason(error)})"
         return Fault(file.path, "pages", problem, WRITE_ANEW)

@@ -15,6 +15,9 @@ from urllib.request import urlopen
 from flows.cluster import Runner, require_cluster
 from flows.errors import UserError
 
+SECONDS_TO_ANSWER = 20
+"""Within which a Prefect server that is named must say anything."""
+
 
 def prefect_flows() -> Any:
     """The flows, with Prefect's settings defaulted for a command line that is quiet and offline.
@@ -47,15 +50,13 @@ def _require_server(api: str) -> None:
     except HTTPError:
         pass
     except (OSError, HTTPException, ValueError) as error:
-        if isinstance(getattr(error, "reason", error), ssl.SSLError):  # Prefect has certificates of its own
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError):  # Prefect has certificates of its own
             return
         raise UserError(
-            f"no Prefect server answers at {api} ({getattr(error, 'reason', error)}): start it with "
+            f"no Prefect server answers at {api} ({reason}): start it with "
             "`prefect server start`, or unset PREFECT_API_URL for a command that starts one of its own"
         ) from None
-
-
-SECONDS_TO_ANSWER = 20
 
 
 @contextmanager

@@ -60,7 +60,7 @@ class StorageFault(UserError):
         return type(self), (str(self), self.passes)
 
 
-def is_replaced(error: BaseException) -> bool:
+def is_replaced(error: BaseException | None) -> bool:
     """Whether a file of a bucket is another than the one that was listed: s3fs calls the device busy then."""
     return type(error).__name__ == "FileExpired"
 

@@ -35,8 +35,9 @@ SECONDS_A_CONTROL = 0.0015
 SECONDS_A_MAP = 0.0011
 """One LRP rule on the same network, ranking and writing included."""
 BYTES_A_COMPONENT = {"images": 1.0, "predictions": 0.02, "adversarials": 1.05, "relevance": 4.9}
-BYTES_OFF_LEVELS = 2.9
 """Bytes in Parquet for one component of one row: examples on 8-bit levels, maps with ranks."""
+BYTES_OFF_LEVELS = 2.9
+"""The same of an example that is not on 8-bit levels."""
 
 
 @dataclass

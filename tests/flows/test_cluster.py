@@ -182,17 +182,8 @@ def test_two_workers_make_it_in_a_bucket(alone, tmp_path, monkeypatch):
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         with processes(tmp_path, workers=2) as (address, _):
-            words = [
-                "run",
-                study,
-                "--lake",
-                "s3://bucket/lake",
-                "--runner",
-                "dask",
-                "--dask-scheduler",
-                address,
-            ]
-            command = [sys.executable, "-m", "flows.cli", *words]
+            words = ["run", study, "--lake", "s3://bucket/lake", "--runner", "dask", "--dask-scheduler"]
+            command = [sys.executable, "-m", "flows.cli", *words, address]
             run = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=1800)
             assert run.returncode == 0, run.stderr
             assert threads_of_tensorflow(address) == [1, 1]
