@@ -11,9 +11,13 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
+from compute.methods import IMPORTED_PREFIX
 from flows.errors import UserError
 from flows.lake import Lake, Partition
+from flows.vectors import matrix
 from sql.tables import SHARD
+
+STARTS = ("image_id", "explained_class", "start")
 
 
 def require_replaceable(lake: Lake, partitions: Iterable[Partition]) -> None:
@@ -41,21 +45,44 @@ def require_same_images(lake: Lake, partition: Partition, correct: np.ndarray) -
 
 
 def drop_maps_of_others(lake: Lake, partition: Partition, rows: pa.Table) -> None:
-    """Before other adversarial examples replace those of a partition, delete the maps of these.
+    """Before other adversarial examples take the place of those of a partition, delete the maps of these.
 
-    Their controls go, too: these are of the examples as they were.
+    Their controls go, too: these are of the examples as they were. Where the file of examples was lost, its
+    maps tell whether they are of these: they start at the logits.
     """
-    if not lake.exists(partition.file) or lake.read(partition.file).equals(rows):
+    was_lost = not lake.exists(partition.file)
+    if was_lost and lake.outdated(partition):
+        return  # a longer file, whose maps are made anew
+    if not was_lost and lake.read(partition.file).equals(rows):
         return
     keys = dict(partition.keys)
     place, shard = f"dataset={keys['dataset']}/model={keys['model']}", f"ids-{partition.shard * SHARD}-"
+    maps = [path for path in lake.paths(f"relevance/{place}") if f"/target={keys['target']}/{shard}" in path]
+    own = [path for path in maps if f"/subject={keys['attack']}/" in path]
+    told = [path for path in own if f"/method={IMPORTED_PREFIX}" not in path]
+    if was_lost and all(_start_at_logits(lake.read(path, STARTS), rows) for path in told):
+        return
     attacks = (lake.read(path, ["attack", "control_of"]).to_pylist()[0] for path in lake.paths("attacks"))
     controls = {row["attack"] for row in attacks if row["control_of"] == keys["attack"]}
-    for path in lake.paths(f"relevance/{place}"):
-        of = {f"/subject={subject}/" for subject in (keys["attack"], *controls)}
-        if any(one in path for one in of) and f"/target={keys['target']}/{shard}" in path:
+    for path in maps:
+        if path in own or any(f"/subject={control}/" in path for control in controls):
             lake.delete(path)
     for control in controls:
         for path in lake.paths(f"adversarials/{place}/attack={control}/target={keys['target']}"):
             if f"/{shard}" in path:
                 lake.delete(path)
+
+
+def _start_at_logits(maps: pa.Table, examples: pa.Table) -> bool:
+    """Whether maps are of these examples, as far as the forward pass tells: see maps_start_at_logits.sql.
+
+    maps: STARTS. examples: of `adversarials`.
+    """
+    image_id, explained, start = (np.asarray(maps[name]) for name in STARTS)
+    logits, known = matrix(examples["logits"]), np.asarray(examples["image_id"])
+    if not np.isin(image_id, known).all():
+        return False
+    order = np.argsort(known)
+    found = logits[order[np.searchsorted(known, image_id, sorter=order)]]
+    expected = found[np.arange(len(found)), explained]
+    return np.allclose(start, expected, rtol=0, atol=1e-4 * np.abs(found).max(axis=1), equal_nan=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -69,9 +70,7 @@ def test_other_examples_lose_the_maps_of_those_before(study, lake_copy):
     lake = Lake(str(lake_copy))
     path = next(path for path in lake.paths("adversarials") if "target=3/" in path)
     rows = lake.read(path)
-    place = rows.column_names.index("l2")
-    other = rows.set_column(place, rows.schema.field("l2"), pa.array([0.5] * rows.num_rows, pa.float32()))
-    pq.write_table(other.replace_schema_metadata(rows.schema.metadata), lake_copy / path)
+    change_column(lake, path, "l2", pa.array([0.5] * rows.num_rows, pa.float32()))
     before = stamps(lake_copy)
     for unit in attack.missing_shards(study, lake, force=True):
         attack.attack_shard(study, lake, *unit, force=True)
@@ -80,6 +79,32 @@ def test_other_examples_lose_the_maps_of_those_before(study, lake_copy):
     assert len(gone) == 3
     assert before.keys() - stamps(lake_copy).keys() == gone
     assert lake.read(path).equals(rows)
+
+
+def change_column(lake: Lake, path: str, name: str, values: pa.Array) -> None:
+    rows = lake.read(path)
+    other = rows.set_column(rows.column_names.index(name), rows.schema.field(name), values)
+    pq.write_table(other.replace_schema_metadata(rows.schema.metadata), f"{lake.url}/{path}")
+
+
+@pytest.mark.parametrize(("moved", "kept"), [(0.0, True), (1e-6, True), (0.01, False)])
+def test_examples_that_were_lost_lose_the_maps_of_others(study, lake_copy, finished_lake, moved, kept):
+    """As if the lost examples had had other pixels, for which one method's maps started elsewhere."""
+    lake = Lake(str(lake_copy))
+    examples = next(path for path in lake.paths("adversarials") if "target=3/" in path)
+    maps = [path for path in lake.paths("relevance") if "subject=lbfgs/" in path and "/target=3/" in path]
+    assert len(maps) == 3
+    start = np.asarray(lake.read(maps[1])["start"])
+    change_column(lake, maps[1], "start", pa.array(start + np.float32(moved)))
+    lake.delete(examples)
+    for unit in attack.missing_shards(study, lake):
+        attack.attack_shard(study, lake, *unit)
+    assert lake.exists(examples)
+    assert [lake.exists(path) for path in maps] == [kept] * 3
+    for unit in explain.missing_units(study, lake):
+        explain.explain_unit(study, lake, unit)
+    if moved != 1e-6:
+        assert_same_lakes(lake_copy, finished_lake)
 
 
 def test_images_predictions_and_results_are_made_anew(study, lake_copy, finished_lake):

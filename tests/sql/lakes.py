@@ -44,10 +44,10 @@ def ties_at(values: np.ndarray, k: int) -> int:
     return int((values == np.sort(values)[::-1][k - 1]).sum()) - 1
 
 
-def map_columns(values: np.ndarray) -> Row:
-    """Columns of a relevance map that follow from its values, before division by the scale."""
+def map_columns(values: np.ndarray, logit: float | None = None) -> Row:
+    """Columns of a relevance map that follow from its values, before division by the scale, and its logit."""
     n = len(values)
-    sums = start_columns(values)
+    sums = start_columns(values, logit)
     nothing = sums | {"ties_at_31": None, "ties_at_307": None, "rank": None}
     if not np.isfinite(values).all():
         return {"scale": np.float32(np.inf), "status": "non_finite", "relevance": values} | nothing
@@ -65,14 +65,21 @@ def map_columns(values: np.ndarray) -> Row:
     }
 
 
-def start_columns(values: np.ndarray) -> Row:
-    """Start, sum and absorbed relevance of a map: conserved, but for rounding; of every other unknown."""
+def start_columns(values: np.ndarray, logit: float | None = None) -> Row:
+    """Start, sum and absorbed relevance of a map: conserved, but for rounding; of every other unknown.
+
+    `logit`: where it starts; None: wherever its parts add up to.
+    """
     known = np.isfinite(values).all()
     total = values.sum(dtype=np.float64)
     absorbed = np.array(
         [0.5 * values[0], -0.125 * (values[1 % len(values)] > 0), values[2:9].sum() / 4], np.float64
     )
-    start = np.float32(total + absorbed.sum() if known else values[-1])
+    if logit is None:
+        start = np.float32(total + absorbed.sum() if known else values[-1])
+    else:
+        start = np.float32(logit)
+        absorbed[2] = logit - total - absorbed[:2].sum()
     parts = absorbed.tolist() if known and np.round(values[0]) % 2 else [None] * 3
     names = ("absorbed_bias", "absorbed_stabiliser", "absorbed_empty")
     return {"start": start, "relevance_sum": float(total)} | dict(zip(names, parts, strict=True))
@@ -146,7 +153,9 @@ def toy_rows(
         explained = {"explained_class": label}
         for method, values in originals.items():
             keys = {"method": method, "subject": "original", "explains": "label", "target": None}
-            rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
+            rows["relevance"].append(
+                of_model | keys | who | explained | map_columns(values, float(logits[label]))
+            )
         for attack in attacks:
             targets = sorted(set(range(classes)) - {label})
             chances = (outcomes or {}).get(attack, OUTCOMES)
@@ -155,14 +164,15 @@ def toy_rows(
                 if attack in untargeted and status == "failed":
                     target = label  # the class that it kept
                 pair = of_model | {"attack": attack, "target": target} | who
-                rows["adversarials"].append(pair | adversarial_columns(rng, str(status), n, classes, target))
+                result = adversarial_columns(rng, str(status), n, classes, target)
+                rows["adversarials"].append(pair | result)
                 if status != "success":
                     continue
                 for method in methods:
                     keys = {"method": method, "subject": attack, "explains": "target", "target": target}
                     explained = {"explained_class": target}
-                    values = make_map(rng, n, originals[method])
-                    rows["relevance"].append(of_model | keys | who | explained | map_columns(values))
+                    values = map_columns(make_map(rng, n, originals[method]), float(result["logits"][target]))
+                    rows["relevance"].append(of_model | keys | who | explained | values)
     names = {"datasets": (dataset,), "models": (model,), "attacks": attacks, "methods": methods}
     names["runs"] = ("20260102-r1",)
     for table in ENTITIES:

@@ -60,6 +60,14 @@ def lose_a_part(rows: Rows) -> None:
     row["start"] += np.float32(0.002 * max(abs(row[name]) for name in parts))
 
 
+def move_logits(answers: list[dict], of: dict) -> None:
+    """The logits of another image, which differ by the same amount each: no other check can tell."""
+    keys = [name for name in ("dataset", "model", "attack", "target", "image_id") if name in answers[0]]
+    mapped = of | {"attack": of["subject"]}
+    row = next(row for row in answers if all(row[name] == mapped[name] for name in keys))
+    row["logits"] = row["logits"] + np.float32(0.01)
+
+
 def first_pair(rows: Rows, status: str) -> dict:
     return next(row for row in rows["adversarials"] if row["status"] == status)
 
@@ -92,6 +100,7 @@ FAULTS = {
     "rank_orders_relevance": swap_best_two,
     "relevance_is_scaled": lambda rows: first_ok(rows)["relevance"].__imul__(np.float32(0.5)),
     "relevance_is_conserved": lose_a_part,
+    "maps_start_at_logits": lambda rows: move_logits(rows["adversarials"], first_ok(rows, "lbfgs")),
     "relevance_has_adversarial": fail_its_attack,
     "rows_are_unique": lambda rows: rows["predictions"].append(rows["predictions"][0]),
     "labels_agree": lambda rows: rows["images"][1].update(label=99),
@@ -117,6 +126,21 @@ def test_each_check_finds_its_fault(tmp_path: Path, rows: Rows, check: str) -> N
         report = {row["check"]: row for row in lake.check().rows(named=True)}
     assert report[check]["violations"] > 0
     assert report[check]["first"].startswith("{")
+
+
+@pytest.mark.parametrize(("subject", "table"), [("lbfgs", "adversarials"), ("original", "predictions")])
+def test_only_its_start_tells_that_a_map_is_of_other_pixels(
+    tmp_path: Path, rows: Rows, subject: str, table: str
+) -> None:
+    of = first_ok(rows, subject)
+    move_logits(rows[table], of)
+    keys = ("image_id", "subject", "target")
+    maps = [row for row in rows["relevance"] if all(row[name] == of[name] for name in keys)]
+    found = violations(write_lake(tmp_path / "lake", rows))
+    assert {check: wrong for check, wrong in found.items() if wrong} == {"maps_start_at_logits": len(maps)}
+    for row in rows["methods"]:
+        row["family"] = "imported"
+    assert not any(violations(write_lake(tmp_path / "imported", rows)).values())
 
 
 OTHER_FAULTS = {
