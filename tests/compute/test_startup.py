@@ -35,7 +35,7 @@ def test_whoever_switches_it_off_is_obeyed() -> None:
     assert run(TF_ENABLE_ONEDNN_OPTS="0")[0] == "0"
 
 
-def test_threads_are_those_asked_for_and_no_device_is_known_before() -> None:
+def test_threads_are_those_asked_for_factors_keep_their_bits_and_no_device_is_known_before() -> None:
     code = """
 from compute import startup
 print(startup.device())
@@ -43,7 +43,7 @@ startup.start_tensorflow(threads=1)
 import tensorflow as tf
 threads = tf.config.threading
 print(threads.get_intra_op_parallelism_threads(), threads.get_inter_op_parallelism_threads())
-print(startup.device() in startup.BATCH_SIZES)
+print(startup.device() in startup.BATCH_SIZES, tf.config.experimental.tensor_float_32_execution_enabled())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["None", "1 1", "True"]
+    assert done.stdout.splitlines() == ["None", "1 1", "True False"]
