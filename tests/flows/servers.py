@@ -58,7 +58,7 @@ class Server:
         return done.stdout
 
     def ask(self, path: str, **body: Any) -> Any:
-        """The answer of the API to a POST, asked again while the server's SQLite is busy."""
+        """The answer of the API to a POST, asked again while the server's SQLite, or the machine, is busy."""
         request = urllib.request.Request(
             f"{self.url}/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
         )
@@ -66,8 +66,8 @@ class Server:
             try:
                 with urllib.request.urlopen(request, timeout=60) as answer:
                     return json.load(answer)
-            except urllib.error.HTTPError as error:
-                if error.code != 503 or not wait:
+            except (urllib.error.HTTPError, TimeoutError) as error:
+                if getattr(error, "code", 503) != 503 or not wait:
                     raise
                 time.sleep(wait)
         raise AssertionError("unreachable")
