@@ -65,7 +65,7 @@ def lakes(draw: st.DrawFn) -> Rows:
 
 
 @given(rows=lakes())
-@settings(max_examples=16, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_every_analysis_on_any_lake(rows: Rows) -> None:
     with tempfile.TemporaryDirectory() as folder, open_lake(str(write_lake(Path(folder), rows))) as database:
         oracles = {name: ORACLES[name](rows) for name in analyses()}
